@@ -1,0 +1,7 @@
+"""People, organisations and keys."""
+
+from django.contrib.auth.models import AbstractUser
+
+
+class Person(AbstractUser):
+    """Somebody who signs in."""

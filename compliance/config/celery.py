@@ -1,0 +1,10 @@
+"""Celery application: `celery -A compliance.config worker`. Its tasks only say which job to look at."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "compliance.config.settings.production")
+app = Celery("meterproof")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["compliance.jobs"])

@@ -1,0 +1,29 @@
+"""One machine, no broker: SQLite in `var/`, files on disk, a worker process that polls the job table. The default."""
+
+import dj_database_url
+
+from compliance.config import environment
+from compliance.config.settings.base import *  # noqa: F403
+from compliance.config.settings.base import METERPROOF, VAR_DIR
+
+VAR_DIR.mkdir(parents=True, exist_ok=True)
+SECRET_KEY = environment.secret("DJANGO_SECRET_KEY", METERPROOF["SECRETS_DIR"] / "django-secret-key")
+DEBUG = environment.flag("DJANGO_DEBUG")
+ALLOWED_HOSTS = environment.words("DJANGO_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
+
+# WAL with FULL: a commit that was answered survives a power cut. IMMEDIATE: the write lock is taken at BEGIN, which is
+# what stands in for row locks here.
+SQLITE_OPTIONS = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 30,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA busy_timeout=30000;",
+}
+DATABASES = {
+    "default": dj_database_url.parse(
+        environment.text("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}"),
+        conn_max_age=60,
+        conn_health_checks=True,
+    )
+}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = SQLITE_OPTIONS
