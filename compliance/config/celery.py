@@ -8,3 +8,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "compliance.config.settings.prod
 app = Celery("meterproof")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["compliance.jobs"])
+app.conf.beat_schedule = {
+    "jobs.tick": {"task": "jobs.tick", "schedule": 1.0, "options": {"expires": 5}},
+}

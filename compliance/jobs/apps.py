@@ -9,3 +9,7 @@ class JobsConfig(AppConfig):
     name = "compliance.jobs"
     label = "jobs"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the sweeper."""
+        from compliance.jobs import tasks  # noqa: F401

@@ -1,8 +1,8 @@
 """Named places where a test can make the product fail, as a crash, a full disk or a lost connection would.
 
-Production code calls `reach("room.step")` at the steps whose interruption must do no harm. Nothing happens there unless a
-test armed the point with `arm`, or the process was started with `METERPROOF_FAIL_AT=name`, which kills it at that point as
-`kill -9` does.
+Production code calls `reach("room.step")` at the steps whose interruption must do no harm. Nothing happens there unless
+a test armed the point with `arm`, or the process was started with `METERPROOF_FAIL_AT=name`, which kills it at that
+point as `kill -9` does.
 """
 
 import os

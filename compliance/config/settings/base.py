@@ -1,6 +1,7 @@
 """Settings that hold everywhere. `embedded`, `production` and `test` build on them."""
 
 from pathlib import Path
+from typing import Any
 
 from csp.constants import NONE, SELF
 
@@ -157,7 +158,7 @@ CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 30
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 50  # WeasyPrint does not give memory back
 
 # Ours. Every path lies below VAR_DIR unless the environment says otherwise.
-METERPROOF = {
+METERPROOF: dict[str, Any] = {
     "ORIGIN": environment.text(
         "METERPROOF_ORIGIN", "meterproof.example/log"
     ),  # C2SP: schema-less URL, for ever the log's name
@@ -170,6 +171,7 @@ METERPROOF = {
     "REPORT_DIR": Path(environment.text("METERPROOF_REPORT_DIR", str(VAR_DIR / "reports"))),
     "AUTHORITY_DIR": Path(environment.text("METERPROOF_AUTHORITY_DIR", str(VAR_DIR / "authority"))),
     "MAX_MERGE_DELAY_SECONDS": 60,
-    "TIME_STAMP_AUTHORITIES": [],  # [{"url", "root", "policy", "timeout"}], tried in turn; empty: the development authority
+    # [{"url", "root", "policy", "timeout"}], tried in turn; empty: the development authority
+    "TIME_STAMP_AUTHORITIES": [],
     "ALLOW_DEVELOPMENT_AUTHORITY": True,
 }

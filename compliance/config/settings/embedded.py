@@ -16,7 +16,7 @@ ALLOWED_HOSTS = environment.words("DJANGO_ALLOWED_HOSTS", "127.0.0.1,localhost,[
 SQLITE_OPTIONS = {
     "transaction_mode": "IMMEDIATE",
     "timeout": 30,
-    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA busy_timeout=30000;",
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
 }
 DATABASES = {
     "default": dj_database_url.parse(

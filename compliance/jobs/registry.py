@@ -1,0 +1,80 @@
+"""Which functions may run in the background, by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+Payload = Mapping[str, object]
+
+
+class JobContext(Protocol):
+    """What a running task may ask of its job."""
+
+    @property
+    def job_id(self) -> str:
+        """Id of the job."""
+
+    def progress(self, done: int, total: int, message: str = "") -> None:
+        """Tell how far the work got. Raises LeaseLost when another worker has taken the job over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A function that jobs may call. It must be idempotent: it can run again after a crash in the middle."""
+
+    name: str
+    run: Callable[..., Mapping[str, object] | None]
+    max_attempts: int
+    lease_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicTask:
+    """A function that one worker at a time calls every `every_seconds`."""
+
+    name: str
+    run: Callable[[], object]
+    every_seconds: float
+
+
+_tasks: dict[str, Task] = {}
+_periodic: dict[str, PeriodicTask] = {}
+
+TaskFunction = Callable[..., Mapping[str, object] | None]
+
+
+def task(name: str, *, max_attempts: int = 5, lease_seconds: int = 60) -> Callable[[TaskFunction], TaskFunction]:
+    """Register `function(job, **payload)` under `name`. The lease is renewed while the function runs."""
+
+    def register(function: TaskFunction) -> TaskFunction:
+        _claim(name, _tasks)
+        _tasks[name] = Task(name, function, max_attempts, lease_seconds)
+        return function
+
+    return register
+
+
+def periodic(name: str, *, every_seconds: float) -> Callable[[Callable[[], object]], Callable[[], object]]:
+    """Register `function()` to run every `every_seconds`, on one worker at a time."""
+
+    def register(function: Callable[[], object]) -> Callable[[], object]:
+        _claim(name, _periodic)
+        _periodic[name] = PeriodicTask(name, function, every_seconds)
+        return function
+
+    return register
+
+
+def find_task(name: str) -> Task:
+    """The task called `name`; KeyError when no room registered it."""
+    return _tasks[name]
+
+
+def periodic_tasks() -> tuple[PeriodicTask, ...]:
+    """All periodic tasks, in the order of their names."""
+    return tuple(_periodic[name] for name in sorted(_periodic))
+
+
+def _claim(name: str, taken: Mapping[str, object]) -> None:
+    if name in taken:
+        raise ValueError(f"two tasks are called {name}")

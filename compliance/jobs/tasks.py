@@ -1,0 +1,25 @@
+"""Celery's way in: a message names a job, the job table knows the rest. Lost, doubled or late messages do no harm."""
+
+from celery import shared_task
+
+from compliance.jobs import actions, registry, worker
+
+SWEEP_EVERY_SECONDS = 30
+
+
+@shared_task(name="jobs.run")
+def run_job(job_id: str) -> bool:
+    """Run the job `job_id` if it is due and free."""
+    return worker.run(job_id)
+
+
+@shared_task(name="jobs.tick")
+def tick() -> list[str]:
+    """Run the periodic tasks that are due."""
+    return worker.tick()
+
+
+@registry.periodic("jobs.sweep", every_seconds=SWEEP_EVERY_SECONDS)
+def sweep() -> int:
+    """Ring again for jobs that wait, and give up on those that died too often."""
+    return actions.sweep()
