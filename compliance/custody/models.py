@@ -262,8 +262,8 @@ class Cause(models.Model):
         return f"{self.effect} at {self.subject}/{self.seq}"
 
 
-class Link(models.Model): """One meter that a cause reaches. `seq` is the place of the `custody.linked` entry in its
-chain; null: still to come."""
+class Link(models.Model):
+    """One meter that a cause reaches. `seq` is the place of the `custody.linked` entry in its chain, null until then."""
 
     cause_key = BytesField(max_length=KEY_BYTES)
     cause_seq = models.IntegerField()
