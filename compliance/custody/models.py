@@ -263,7 +263,7 @@ class Cause(models.Model):
 
 
 class Link(models.Model):
-    """One meter that a cause reaches. `seq` is the place of the `custody.linked` entry in its chain, null until then."""
+    """One meter that a cause reaches. `seq`: place of the `custody.linked` entry in its chain, null until then."""
 
     cause_key = BytesField(max_length=KEY_BYTES)
     cause_seq = models.IntegerField()
