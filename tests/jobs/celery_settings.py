@@ -1,0 +1,14 @@
+"""Embedded settings with one more task, for the Celery test."""
+
+import os
+from pathlib import Path
+
+from compliance.config.settings.embedded import *  # noqa: F403
+from compliance.jobs import registry
+
+
+@registry.task("tests.note")
+def note(job: registry.JobContext) -> None:
+    """Write down that the job ran."""
+    with Path(os.environ["NOTES"]).open("a") as notes:
+        notes.write(job.job_id + "\n")

@@ -1,0 +1,86 @@
+"""A PostgreSQL cluster of our own. `python -m tests.services.postgresql COMMAND...` runs a command with it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from tests.services.process import find_program, folder, free_port, running, unprivileged_user
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A running cluster."""
+
+    port: int
+    pid: int
+    data: Path
+    programs: Path
+
+    def url(self, database: str = "postgres") -> str:
+        """DATABASE_URL of `database`."""
+        return f"postgres://meterproof@127.0.0.1:{self.port}/{database}"
+
+    def create(self, database: str) -> str:
+        """Make an empty `database` and return its URL."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{database}"')
+        return self.url(database)
+
+
+def programs() -> Path:
+    """Folder of the newest PostgreSQL server on this machine."""
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
+    return find_program("postgres", *reversed(versions)).parent
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    """Make, start and at the end remove a cluster on loopback, with PostgreSQL's default durability."""
+    binaries, port = programs(), free_port()
+    user = unprivileged_user("postgres")
+    with folder("meterproof-postgresql-", owner=user) as home:
+        data = home / "data"
+        subprocess.run(
+            [binaries / "initdb", "-D", data, "-A", "trust", "-U", "meterproof", "-E", "UTF8", "--no-instructions"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            user=user,
+            cwd=home,
+        )
+        command = [binaries / "postgres", "-D", data, "-k", home, "-p", str(port)]
+        command += ["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]
+        server = running(
+            command,
+            answers=lambda: _answers(port),
+            log=home / "log",
+            user=user,
+            end_signal=signal.SIGINT,  # "fast": ends sessions, keeps the data sound
+        )
+        with server as process:
+            yield Cluster(port, process.pid, data, binaries)
+
+
+def _answers(port: int) -> bool:
+    try:
+        psycopg.connect(host="127.0.0.1", port=port, user="meterproof", dbname="postgres", connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def main(command: list[str]) -> int:
+    """Run `command` with DATABASE_URL set to a fresh database."""
+    with cluster() as running_cluster:
+        environment = {**os.environ, "DATABASE_URL": running_cluster.create("meterproof")}
+        return subprocess.run(command, check=False, env=environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
