@@ -148,21 +148,28 @@ def _read_fast(
 
 
 def _names_and_depth_fit(value: dict[str, Any], max_depth: int, extra_names: Collection[str]) -> bool:
-    level: list[Any] = [value]
-    depth = 0
-    while level:
-        depth += 1
-        if depth > max_depth:
+    if max_depth == 0 or not (_known_names.issuperset(value) or _learn(value, extra_names)):
+        return False
+    for item in value.values():
+        kind = type(item)
+        if kind is dict:
+            if not _names_and_depth_fit(item, max_depth - 1, extra_names):
+                return False
+        elif kind is list and not _list_fits(item, max_depth - 1, extra_names):
             return False
-        below: list[Any] = []
-        for container in level:
-            if type(container) is dict:
-                if not container.keys() <= _known_names and not _learn(container, extra_names):
-                    return False
-                below += [item for item in container.values() if type(item) is dict or type(item) is list]
-            else:
-                below += [item for item in container if type(item) is dict or type(item) is list]
-        level = below
+    return True
+
+
+def _list_fits(items: list[Any], max_depth: int, extra_names: Collection[str]) -> bool:
+    if max_depth == 0:
+        return False
+    for item in items:
+        kind = type(item)
+        if kind is dict:
+            if not _names_and_depth_fit(item, max_depth - 1, extra_names):
+                return False
+        elif kind is list and not _list_fits(item, max_depth - 1, extra_names):
+            return False
     return True
 
 

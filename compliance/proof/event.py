@@ -6,6 +6,7 @@ recorded and flagged by the platform, never refused.
 
 import re
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any, Final, NoReturn
 
 from compliance.proof import identifiers, subject
@@ -19,11 +20,13 @@ from compliance.proof.times import is_offset, parse_time
 
 __all__ = ["MAX_EVENT_BYTES", "PLATFORM_TYPES", "check_event", "is_platform_type", "required_signers"]
 
-REQUIRED: Final = frozenset(("v", "id", "type", "schema", "subject", "occurred_at", "actor", "data"))
+_ORDER: Final = ("v", "id", "type", "schema", "subject", "occurred_at", "actor", "data")
+REQUIRED: Final = frozenset(_ORDER)
 OPTIONAL: Final = frozenset(
     ("occurred_offset", "second_actor", "device", "location", "evidence", "corrects", "prev_hint")
 )
 MEMBERS: Final = REQUIRED | OPTIONAL
+_FILE: Final = frozenset(("sha256", "size", "media_type", "name"))
 ACTOR_KINDS: Final = ("person", "station", "service")
 MAX_SCHEMA: Final = 999
 MAX_EVIDENCE_FILES: Final = 50  # as many as a person can look through; more belong into one manifest
@@ -53,6 +56,7 @@ TWO_PEOPLE: Final = frozenset(
 TWO_ORGANISATIONS: Final = frozenset(("ownership.transferred",))
 SCRAPPED: Final = ("mfg.rejected", "scrap")  # two people only if the outcome is scrap
 
+_required = itemgetter(*_ORDER)
 _media_type = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+").fullmatch
 _role = re.compile(r"[a-z][a-z0-9_]{0,63}").fullmatch
 _note_keyid = re.compile(r"[0-9a-f]{8}").fullmatch
@@ -89,37 +93,44 @@ def check_event(value: Mapping[str, Any], *, place: str | None = None) -> None:
 
     Codes: `event.member`, `event.value`, `event.data`, `time.form`, `subject.form`, `key.form`.
     """
-    names = value.keys()
-    if not (names >= REQUIRED and names <= MEMBERS):
-        missing, unknown = sorted(REQUIRED - names), sorted(names - MEMBERS)
-        what = [f"{name} is missing" for name in missing] + [f"{name[:64]} is unknown" for name in unknown]
-        _refuse("event.member", "; ".join(what), f"/{unknown[0]}" if unknown else "", place)
-    if type(value["v"]) is not int or value["v"] != 1:
+    try:
+        version, event_id, code, schema, about, occurred_at, actor, data = _required(value)
+    except KeyError:
+        _refuse_members(value, place)
+    if not MEMBERS.issuperset(value):
+        _refuse_members(value, place)
+    if version != 1 or type(version) is not int:
         _refuse("event.value", "v is 1", "/v", place)
-    if not is_event_id(value["id"]):
+    if not is_event_id(event_id):
         _refuse("event.value", "id is 1-64 of A-Z a-z 0-9 . _ : -, the first a letter or digit", "/id", place)
-    code = value["type"]
     if not is_event_type(code):
         _refuse("event.value", "type is a code like mfg.assembled", "/type", place)
-    if not is_integer(value["schema"], 1, MAX_SCHEMA):
+    if not is_integer(schema, 1, MAX_SCHEMA):
         _refuse("event.value", f"schema is 1 to {MAX_SCHEMA}", "/schema", place)
+    pointer = "/subject"
     try:
-        subject.parse(value["subject"])
+        subject.parse(about)
         pointer = "/occurred_at"
-        parse_time(value["occurred_at"])
+        parse_time(occurred_at)
     except ProofError as error:
-        error.pointer = "/subject" if error.code == "subject.form" else pointer
+        error.pointer = pointer
         raise (error.within(place) if place else error) from None
-    _check_actor(value["actor"], "/actor", place)
-    if type(value["data"]) is not dict:
+    _check_actor(actor, "/actor", place)
+    if type(data) is not dict:
         _refuse("event.value", "data is an object", "/data", place)
-    if "identifiers" in value["data"]:
-        _check_identifiers(value["data"]["identifiers"], place)
-    if len(names) > len(REQUIRED):
+    if "identifiers" in data:
+        _check_identifiers(data["identifiers"], place)
+    if len(value) > len(REQUIRED):
         _check_optional(value, place)
     reader = DATA.get(code)
     if reader is not None:
         _check_data(reader, value, place)
+
+
+def _refuse_members(value: Mapping[str, Any], place: str | None) -> NoReturn:
+    missing, unknown = sorted(REQUIRED - value.keys()), sorted(value.keys() - MEMBERS)
+    what = [f"{name} is missing" for name in missing] + [f"{name[:64]} is unknown" for name in unknown]
+    _refuse("event.member", "; ".join(what), f"/{unknown[0]}" if unknown else "", place)
 
 
 def _refuse(code: str, detail: str, pointer: str, place: str | None) -> NoReturn:
@@ -129,7 +140,7 @@ def _refuse(code: str, detail: str, pointer: str, place: str | None) -> NoReturn
 def _is_actor(value: object) -> bool:
     if type(value) is not dict or len(value) != 1:
         return False
-    kind, name = next(iter(value.items()))
+    ((kind, name),) = value.items()
     return kind in ACTOR_KINDS and is_id(name)
 
 
@@ -143,7 +154,7 @@ def _check_identifiers(value: object, place: str | None) -> None:
         _refuse("event.data", "identifiers is a list", "/data/identifiers", place)
     for position, item in enumerate(value):
         pointer = f"/data/identifiers/{position}"
-        if type(item) is not dict or item.keys() != {"scheme", "value"}:
+        if type(item) is not dict or len(item) != 2 or "scheme" not in item or "value" not in item:
             _refuse("event.data", "an identifier has scheme and value", pointer, place)
         scheme, text = item["scheme"], item["value"]
         if type(scheme) is not str or type(text) is not str or not subject.is_scheme(scheme) or not text:
@@ -195,7 +206,7 @@ def _check_evidence(files: object, place: str | None) -> None:
         _refuse("event.value", f"evidence is a list of 1 to {MAX_EVIDENCE_FILES} files", "/evidence", place)
     for position, file in enumerate(files):
         pointer = f"/evidence/{position}"
-        if type(file) is not dict or file.keys() != {"sha256", "size", "media_type", "name"}:
+        if type(file) is not dict or len(file) != len(_FILE) or not _FILE.issuperset(file):
             _refuse("event.value", "a file has sha256, size, media_type and name", pointer, place)
         if not is_hash(file["sha256"]):
             _refuse("event.value", "sha256 is 64 lower-case hex digits", f"{pointer}/sha256", place)
@@ -206,7 +217,7 @@ def _check_evidence(files: object, place: str | None) -> None:
                 "event.value", "media_type is like application/pdf, without parameters", f"{pointer}/media_type", place
             )
         name = file["name"]
-        if type(name) is not str or not 1 <= len(name.encode()) <= MAX_FILE_NAME_BYTES:
+        if type(name) is not str or not name or len(name.encode()) > MAX_FILE_NAME_BYTES:
             _refuse("event.value", f"name is 1 to {MAX_FILE_NAME_BYTES} bytes", f"{pointer}/name", place)
 
 

@@ -1,6 +1,7 @@
 """The shapes that members of our documents have: hashes, ids, codes, integers. Each says yes or no, never raises."""
 
 import re
+from functools import lru_cache
 from typing import Final, TypeGuard
 
 from compliance.proof.strict_json import MAX_INTEGER
@@ -31,7 +32,7 @@ def is_event_id(value: object) -> TypeGuard[str]:
 
 def is_event_type(value: object) -> TypeGuard[str]:
     """A code of the vocabulary, like `mfg.assembled`."""
-    return type(value) is str and len(value) <= MAX_TYPE_CHARACTERS and _type(value) is not None
+    return type(value) is str and len(value) <= MAX_TYPE_CHARACTERS and _is_type_code(value)
 
 
 def is_slug(value: object) -> TypeGuard[str]:
@@ -42,6 +43,11 @@ def is_slug(value: object) -> TypeGuard[str]:
 def is_integer(value: object, least: int = 0, most: int = MAX_INTEGER) -> TypeGuard[int]:
     """An integer (never a boolean) from `least` to `most`."""
     return type(value) is int and least <= value <= most
+
+
+@lru_cache(maxsize=1024)
+def _is_type_code(text: str) -> bool:
+    return _type(text) is not None
 
 
 def is_object(value: object, members: frozenset[str]) -> TypeGuard[dict[str, object]]:
