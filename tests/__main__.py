@@ -14,6 +14,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 PYTHON = sys.executable
 PROGRAMS = Path(sys.executable).parent
 PROCESSES = "2"  # the smallest machine we promise green on has two cores
+PYTEST = (PYTHON, "-m", "pytest", "-q", "-n", PROCESSES, "--dist", "loadscope")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,8 @@ STEPS = (
     Step("import-linter", (str(PROGRAMS / "lint-imports"),)),
     Step("mypy", (str(PROGRAMS / "mypy"), "compliance")),
     Step("migrations", (PYTHON, "manage.py", "makemigrations", "--check", "--dry-run")),
-    Step("pytest, SQLite", (PYTHON, "-m", "pytest", "-q", "-n", PROCESSES, "--dist", "loadscope")),
-    Step(
-        "pytest, PostgreSQL",
-        (PYTHON, "-m", "tests.services.postgresql", PYTHON, "-m", "pytest", "-q", "-n", PROCESSES)
-        + ("--dist", "loadscope", "-m", "both_engines"),
-    ),
+    Step("pytest, SQLite", PYTEST),
+    Step("pytest, PostgreSQL", (PYTHON, "-m", "tests.services.postgresql", *PYTEST, "-m", "both_engines")),
 )
 
 

@@ -38,7 +38,8 @@ class Command(BaseCommand):
         address = f"http://{host}:{port}"
         environment = {**os.environ, "METERPROOF_BASE_URL": os.environ.get("METERPROOF_BASE_URL") or address}
         web = [sys.executable, "-m", "gunicorn", "compliance.config.wsgi:application", "--bind", f"{host}:{port}"]
-        web += ["--workers", str(options["web_workers"]), "--threads", "4", "--timeout", "120", "--log-level", "warning"]
+        web += ["--workers", str(options["web_workers"]), "--threads", "4", "--timeout", "120"]
+        web += ["--log-level", "warning"]
         worker = [sys.executable, str(settings.BASE_DIR / "manage.py"), "worker"]
         children: list[subprocess.Popen[bytes]] = []
         ending = False
@@ -53,11 +54,8 @@ class Command(BaseCommand):
         signal.signal(signal.SIGINT, end)
         signal.signal(signal.SIGTERM, end)
         try:
-            for command in (web, worker):
-                # Each in a session of its own, so that Ctrl-C reaches this process alone, which then ends them in order.
-                children.append(
-                    subprocess.Popen(command, env=environment, cwd=settings.BASE_DIR, start_new_session=True)
-                )
+            children.append(start(web, environment))
+            children.append(start(worker, environment))
             wait_until_answering(host, port, children[0])
             if isinstance(path := options["port_file"], Path):
                 path.write_text(str(port))
@@ -95,6 +93,11 @@ def free_port(host: str) -> int:
                 continue
             return port
     raise CommandError(f"No free port between {FIRST_PORT} and {FIRST_PORT + PORTS_TRIED}; name one with --port.")
+
+
+def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start `command` in a session of its own: Ctrl-C reaches this process alone, which then ends its children."""
+    return subprocess.Popen(command, env=environment, cwd=settings.BASE_DIR, start_new_session=True)
 
 
 def wait_until_answering(host: str, port: int, server: subprocess.Popen[bytes]) -> None:
