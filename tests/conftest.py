@@ -1,1 +1,54 @@
-"""What every test shares."""
+"""What every test shares: folders of its own, and a database that can be emptied although the product forbids it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import TransactionTestCase
+
+from compliance.ledger import setup
+
+FOLDERS = ("LOG_DIR", "TRUST_DIR", "SECRETS_DIR", "SIGNER_DIR", "BLOB_DIR", "REPORT_DIR", "AUTHORITY_DIR")
+
+
+@pytest.fixture(autouse=True)
+def folders(settings: Any, tmp_path: Path) -> Path:
+    """Every folder of the product below the test's own."""
+    settings.METERPROOF = {**settings.METERPROOF, **{name: tmp_path / name.lower() for name in FOLDERS}}
+    return tmp_path
+
+
+@pytest.fixture
+def log(db: None, folders: Path) -> Path:
+    """A new log; its folder."""
+    setup.create_log()
+    return folders / "log_dir"
+
+
+def take_down_guards() -> None:
+    """What a database administrator can do: drop every trigger that keeps rows from being changed."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT tgname, tgrelid::regclass FROM pg_trigger WHERE NOT tgisinternal AND tgparentid = 0")
+            statements = [f'DROP TRIGGER "{name}" ON {table}' for name, table in cursor.fetchall()]
+        else:
+            cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+            statements = [f'DROP TRIGGER "{name}"' for (name,) in cursor.fetchall()]
+        for statement in statements:
+            cursor.execute(statement)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _flush_past_the_guards() -> Iterator[None]:
+    """Tests that commit end with an emptied database; the migrate signal of that flush puts the guards up again."""
+    flush = TransactionTestCase._fixture_teardown
+
+    def teardown(case: TransactionTestCase) -> None:
+        take_down_guards()
+        flush(case)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", teardown)
+        yield

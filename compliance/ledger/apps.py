@@ -1,6 +1,10 @@
 """The append-only log."""
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.core.checks import Tags, register
+from django.db.models.signals import post_migrate
 
 
 class LedgerConfig(AppConfig):
@@ -9,3 +13,20 @@ class LedgerConfig(AppConfig):
     name = "compliance.ledger"
     label = "ledger"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Fence the insert-only tables after every migrate, check the fences, register the jobs."""
+        from compliance.ledger import checks, guards, tasks  # noqa: F401 (registers the jobs)
+        from compliance.ledger.models import INSERT_ONLY
+
+        for model in INSERT_ONLY:
+            guards.protect(model)
+        post_migrate.connect(_install_guards, sender=self, dispatch_uid="ledger.guards")
+        register(checks.check_guards, Tags.database)
+        register(checks.check_state, Tags.database)
+
+
+def _install_guards(using: str, **_kwargs: Any) -> None:
+    from compliance.ledger import guards
+
+    guards.install(using)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 class Refused(Exception):
     """A batch or one of its events cannot be recorded as sent.
 
-    `index` is the position in the signed batch, `pointer` a JSON pointer into that event, both None when the whole batch is
-    meant. `problems` holds every refusal found in one go, this one first, so that a caller in mode "proceed" can leave all
-    of them out at once.
+    `index` is the position in the signed batch, `pointer` a JSON pointer into that event, both None when the whole
+    batch is meant. `problems` holds every refusal found in one go, this one first, so that a caller in mode "proceed"
+    can leave all of them out at once.
     """
 
     def __init__(

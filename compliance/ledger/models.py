@@ -1,9 +1,9 @@
 """Tables of the ledger: docs/ledger.md says what each column promises.
 
-The stored bytes (`Entry.body`, `Batch.envelope`, `Checkpoint.note`, `Receipt.envelope`) are the truth; every column beside
-them is an index that `manage.py fsck` compares with the bytes. `INSERT_ONLY` tables carry guards (`guards.py`), are written
-by `append`, `integrate` and `publish` alone and refer to each other by key without foreign keys: rows of one subject must be
-able to live on another machine than those of the next.
+The stored bytes (`Entry.body`, `Batch.envelope`, `Checkpoint.note`, `Receipt.envelope`) are the truth; every column
+beside them is an index that `manage.py fsck` compares with the bytes. `INSERT_ONLY` tables carry guards
+(`guards.py`), are written by `append`, `integrate` and `publish` alone and refer to each other by key without foreign
+keys: rows of one subject must be able to live on another machine than those of the next.
 """
 
 from typing import ClassVar
@@ -19,8 +19,8 @@ HASH_BYTES = 32
 class Entry(models.Model):
     """One leaf of the log: `body` is the canonical entry, everything else is read from it.
 
-    Hash-partitioned by subject on PostgreSQL. The position in the log stands in `LeafRange`: an UPDATE of this table for
-    each indexed entry would double it.
+    Hash-partitioned by subject on PostgreSQL. The position in the log stands in `LeafRange`: an UPDATE of this table
+    for each indexed entry would double it.
     """
 
     pk = models.CompositePrimaryKey("subject", "seq")
@@ -44,8 +44,8 @@ class Entry(models.Model):
 class Batch(models.Model):
     """A signed batch as it came: `envelope` is the canonical DSSE envelope, `id` its SHA-256.
 
-    `event_hashes` is the concatenation of the leaf hashes of all its events, also of those refused or recorded before, so
-    that the path of each to the signed root can be given for ever.
+    `event_hashes` is the concatenation of the leaf hashes of all its events, also of those refused or recorded
+    before, so that the path of each to the signed root can be given for ever.
     """
 
     id = BytesField(primary_key=True, max_length=HASH_BYTES)
@@ -94,7 +94,9 @@ class Receipt(models.Model):
 
 
 class LeafRange(models.Model):
-    """Where a batch lies in the log: its entries, in the order of their `index`, are leaves `first_index` and following."""
+    """Where a batch lies in the log: its entries, in the order of their `index`, are leaves `first_index` and
+    following.
+    """
 
     first_index = models.BigIntegerField(primary_key=True)
     count = models.IntegerField()
@@ -136,7 +138,9 @@ class Head(models.Model):
 
 
 class LogState(models.Model):
-    """The one row that says how far the log was integrated, and the latest time this log is known to have lived through."""
+    """The one row that says how far the log was integrated, and the latest time this log is known to have lived
+    through.
+    """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     size = models.BigIntegerField()

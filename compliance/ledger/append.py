@@ -1,0 +1,523 @@
+"""Appending a signed batch: the only write of the ledger.
+
+One transaction: batch row, new heads, locks in the order of the subject keys, signing keys, entries, heads, the
+appliers of other rooms, receipt, outbox. Either all of it commits or nothing was ever there; the receipt leaves after
+the commit. The batch was read, verified and judged before; here only what other batches may have changed meanwhile is
+looked at again. docs/ledger.md tells the life of an entry step by step.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import uuid4
+
+from django.conf import settings
+
+from compliance.jobs import clock
+from compliance.jobs.failpoints import reach
+from compliance.ledger import clock_guard, keys, store
+from compliance.ledger.errors import Conflict, Refused
+from compliance.ledger.models import Batch, Entry, Pending, Receipt
+from compliance.ledger.store import ChainHead, EntryRows, KnownEvent
+from compliance.ledger.transactions import unit_of_work
+from compliance.proof import batch as batch_format
+from compliance.proof import entry as entry_format
+from compliance.proof import receipt as receipt_format
+from compliance.proof.canonical import encode
+from compliance.proof.layout import MAX_ENTRY_BYTES
+from compliance.proof.merkle import leaf_hash
+from compliance.proof.subject import PLATFORM, key_of
+from compliance.proof.times import format_time
+
+__all__ = [
+    "AppendContext",
+    "Appended",
+    "AppendedEntry",
+    "IncomingBatch",
+    "IncomingEvent",
+    "PlatformLog",
+    "append_batch",
+    "event_key",
+    "platform_batch",
+    "register_applier",
+    "register_lock",
+    "unit_of_work",
+]
+
+logger = logging.getLogger(__name__)
+
+TICK: Final = timedelta(microseconds=1)  # the finest step of recorded_at
+MAX_SPARED_RACES: Final = (
+    5  # how often another batch may take one of our event ids while we wait, before it is an error
+)
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingEvent:
+    """One event to append, checked and judged. `subject` is the text of the chain it goes to."""
+
+    index: int
+    value: dict[str, Any]
+    canonical: bytes
+    event_hash: bytes
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingBatch:
+    """A batch whose envelope and signatures were verified.
+
+    `event_hashes` are those of all its events in order; `events`, in order too, those to append.
+    """
+
+    batch_id: str
+    payload_sha256: bytes
+    envelope: bytes
+    author: str
+    issuer: str
+    signers: tuple[str, ...]
+    event_hashes: tuple[bytes, ...]
+    events: Sequence[IncomingEvent]
+
+
+@dataclass(slots=True)
+class AppendedEntry:
+    """One event as it stands in the log now."""
+
+    index: int
+    event_id: str
+    event_hash: bytes
+    subject: str
+    seq: int
+    prev: bytes | None
+    hash: bytes
+    recorded_at: datetime
+    body: bytes
+    event: dict[str, Any]
+    author: str
+    batch_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppendContext:
+    """What holds for all entries of a batch."""
+
+    batch_id: str
+    author: str
+    issuer: str
+    signers: tuple[str, ...]
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of a batch. With `replay`, it was recorded before and this is what became of it then."""
+
+    batch_id: str
+    entries: list[AppendedEntry]
+    duplicates: list[tuple[int, str]]
+    refused: list[tuple[int, str]]
+    replay: bool
+    receipt: bytes
+
+
+Applier = Callable[[AppendContext, Sequence[AppendedEntry]], None]
+LockHook = Callable[[IncomingBatch], datetime | None]
+
+_appliers: list[tuple[str, Applier]] = []
+_lock_hooks: list[LockHook] = []
+
+
+def register_applier(code_prefix: str, function: Applier) -> None:
+    """Call `function` in every append transaction with the entries whose type begins with `code_prefix`, in order.
+
+    It runs under the locks of their chains and may write rows keyed by their subjects; it may raise Refused.
+    """
+    if (code_prefix, function) not in _appliers:
+        _appliers.append((code_prefix, function))
+
+
+def register_lock(function: LockHook) -> None:
+    """Call `function` once the chains are locked and before the time is taken.
+
+    It locks what the batch relies on (signing keys FOR SHARE), may raise Refused, and may return a moment that
+    `recorded_at` must not lie before.
+    """
+    if function not in _lock_hooks:
+        _lock_hooks.append(function)
+
+
+def event_key(author: str, event_id: str) -> bytes:
+    """Sixteen bytes that stand for an author's event id for ever."""
+    return hashlib.sha256(f"{author}:{event_id}".encode()).digest()[:16]
+
+
+def append_batch(batch: IncomingBatch, *, refused: Mapping[int, str] | None = None) -> Appended:
+    """Record `batch`, leaving out the positions in `refused` (position -> problem code).
+
+    A batch that is on record is answered as it was then. Raises Conflict for the same payload under other signatures,
+    an event id with other content or a `prev_hint` that moved, Refused for what hooks and appliers refuse. Raises all
+    that it can find at once: see `Refused.problems`.
+    """
+    work = _Work.of(batch, refused or {})
+    for race in range(MAX_SPARED_RACES):
+        try:
+            return _append(work, look_up=race > 0)
+        except _EventKeyTaken:
+            continue
+    raise Conflict("event.conflict", "other batches keep recording the same event ids; send the batch again")
+
+
+class _EventKeyTaken(Exception):
+    """An event id of the batch is on record. Everything is rolled back, and the next round looks which."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What can be computed once, before and outside the transaction."""
+
+    batch: IncomingBatch
+    refused: dict[int, str]
+    chain_keys: list[bytes]
+    event_keys: list[bytes]
+
+    @classmethod
+    def of(cls, batch: IncomingBatch, refused: Mapping[int, str]) -> "_Work":
+        indexes = [event.index for event in batch.events]
+        if sorted([*indexes, *refused]) != list(range(len(batch.event_hashes))) or indexes != sorted(indexes):
+            raise ValueError("every position of the batch is either refused or an event, in order")
+        key_by_subject = {text: key_of(text) for text in {event.subject for event in batch.events}}
+        event_keys = [event_key(batch.author, event.value["id"]) for event in batch.events]
+        if len(set(event_keys)) < len(event_keys):
+            raise Refused("event.id_twice", "one event id occurs twice in the batch")
+        return cls(batch, dict(refused), [key_by_subject[event.subject] for event in batch.events], event_keys)
+
+
+@unit_of_work()
+def _append(work: _Work, *, look_up: bool) -> Appended:
+    batch = work.batch
+    statements = store.current()
+    reach("ledger.append.begin")
+    if not statements.claim_batch(
+        batch_id=bytes.fromhex(batch.batch_id),
+        payload_sha256=batch.payload_sha256,
+        envelope=batch.envelope,
+        event_hashes=b"".join(batch.event_hashes),
+    ):
+        return _replay(batch)
+    reach("ledger.append.batch")
+    heads = {head.key: head for head in statements.lock_heads(sorted(set(work.chain_keys)))}
+    reach("ledger.append.locked")
+    floors = [moment for hook in _lock_hooks if (moment := hook(batch)) is not None]
+    known = statements.known_events(work.event_keys) if look_up else {}
+    duplicates, fresh = _separate(work, known)
+    _check_expectations(work, fresh, heads)
+    recorded_at = _take_time([head.recorded_at for head in heads.values()], floors)
+    entries, rows, touched = _build(work, fresh, heads, recorded_at)
+    if entries:
+        if not statements.claim_event_keys(
+            keys=[work.event_keys[position] for position in fresh],
+            event_hashes=[entry.event_hash for entry in entries],
+            subjects=rows.subjects,
+            seqs=rows.seqs,
+        ):
+            raise _EventKeyTaken
+        reach("ledger.append.event_keys")
+        statements.insert_entries(rows)
+        reach("ledger.append.entries")
+        statements.move_heads(touched, recorded_at)
+        reach("ledger.append.heads")
+        _apply(batch, entries, recorded_at)
+        reach("ledger.append.applied")
+        Pending.objects.create(batch=rows.batch, recorded_at=recorded_at)
+    receipt = _sign_receipt(work, entries, duplicates, recorded_at)
+    Receipt.objects.create(batch=bytes.fromhex(batch.batch_id), first=0, envelope=receipt)
+    reach("ledger.append.commit")
+    return Appended(batch.batch_id, entries, duplicates, sorted(work.refused.items()), False, receipt)
+
+
+def _separate(work: _Work, known: Mapping[bytes, KnownEvent]) -> tuple[list[tuple[int, str]], list[int]]:
+    """Positions (in `batch.events`) to append, and (index, first batch) of the events that are on record."""
+    fresh: list[int] = []
+    same: list[tuple[int, KnownEvent]] = []
+    conflicts: list[Refused] = []
+    for position, event in enumerate(work.batch.events):
+        recorded = known.get(work.event_keys[position])
+        if recorded is None:
+            fresh.append(position)
+        elif recorded.event_hash == event.event_hash:
+            same.append((event.index, recorded))
+        else:
+            detail = (
+                f"{work.batch.author} used the id {event.value['id']} for another event, {recorded.event_hash.hex()}; "
+                f"this one is {event.event_hash.hex()}"
+            )
+            conflicts.append(Conflict("event.conflict", detail, index=event.index, pointer="/id"))
+    if conflicts:
+        raise _together(conflicts)
+    duplicates = [
+        (index, Entry.objects.values_list("batch", flat=True).get(subject=recorded.subject, seq=recorded.seq).hex())
+        for index, recorded in same
+    ]
+    return duplicates, fresh
+
+
+def _check_expectations(work: _Work, fresh: Sequence[int], heads: Mapping[bytes, ChainHead]) -> None:
+    """What an event says about its chain: `prev_hint` is the head before the batch, `corrects` an earlier entry."""
+    problems: list[Refused] = []
+    for position in fresh:
+        event = work.batch.events[position]
+        head = heads[work.chain_keys[position]]
+        if "prev_hint" in event.value and event.value["prev_hint"] != (head.hash.hex() if head.seq >= 0 else None):
+            detail = f"the chain of {event.subject} ends with {head.hash.hex() or 'no entry yet'}"
+            problems.append(Conflict("chain.moved", detail, index=event.index, pointer="/prev_hint"))
+        corrects = event.value.get("corrects")
+        if corrects and not Entry.objects.filter(subject=head.key, hash=bytes.fromhex(corrects)).exists():
+            detail = f"no earlier entry of {event.subject} has the hash {corrects}"
+            problems.append(Refused("chain.corrects", detail, index=event.index, pointer="/corrects"))
+    if problems:
+        raise _together(problems)
+
+
+def _together(problems: Sequence[Refused]) -> Refused:
+    """The first problem, carrying the others."""
+    first = problems[0]
+    return type(first)(first.code, first.detail, index=first.index, pointer=first.pointer, others=tuple(problems[1:]))
+
+
+def _take_time(heads: Sequence[datetime], floors: Sequence[datetime]) -> datetime:
+    """Now, or just after the latest of what must come before: our time never goes back within a chain."""
+    now = clock.now()
+    clock_guard.require_plausible(now)
+    newest = max((moment + TICK for moment in heads), default=now)
+    if newest > now:
+        logger.warning("the clock is behind a chain by %s; the chain's time goes on by one microsecond", newest - now)
+    return max(now, newest, *floors)
+
+
+def _build(
+    work: _Work, fresh: Sequence[int], heads: Mapping[bytes, ChainHead], recorded_at: datetime
+) -> tuple[list[AppendedEntry], EntryRows, list[ChainHead]]:
+    """The entries of the events at `fresh`, their rows, and the heads they move, already moved."""
+    batch_id, author = work.batch.batch_id, work.batch.author
+    moment = format_time(recorded_at)
+    salts = os.urandom(entry_format.SALT_BYTES * len(fresh))
+    entries: list[AppendedEntry] = []
+    subjects: list[bytes] = []
+    touched: dict[bytes, ChainHead] = {}
+    for number, position in enumerate(fresh):
+        event = work.batch.events[position]
+        key = work.chain_keys[position]
+        head = heads[key]
+        prev = head.hash if head.seq >= 0 else None
+        seq = head.seq + 1
+        body = entry_format.build(
+            batch_id=batch_id,
+            event=event.canonical,
+            index=event.index,
+            prev=prev,
+            recorded_at=moment,
+            salt=salts[number * entry_format.SALT_BYTES : (number + 1) * entry_format.SALT_BYTES],
+            seq=seq,
+            subject=event.subject,
+        )
+        if len(body) > MAX_ENTRY_BYTES:
+            raise Refused(
+                "event.size", f"as an entry it has {len(body)} bytes, at most {MAX_ENTRY_BYTES} fit", index=event.index
+            )
+        head.seq, head.hash = seq, leaf_hash(body)
+        touched[key] = head
+        subjects.append(key)
+        entries.append(
+            AppendedEntry(
+                event.index,
+                event.value["id"],
+                event.event_hash,
+                event.subject,
+                seq,
+                prev,
+                head.hash,
+                recorded_at,
+                body,
+                event.value,
+                author,
+                batch_id,
+            )
+        )
+    rows = EntryRows(
+        batch=bytes.fromhex(batch_id),
+        recorded_at=recorded_at,
+        subjects=subjects,
+        seqs=[entry.seq for entry in entries],
+        prevs=[entry.prev for entry in entries],
+        hashes=[entry.hash for entry in entries],
+        bodies=[entry.body for entry in entries],
+        indexes=[entry.index for entry in entries],
+    )
+    return entries, rows, list(touched.values())
+
+
+def _apply(batch: IncomingBatch, entries: Sequence[AppendedEntry], recorded_at: datetime) -> None:
+    context = AppendContext(batch.batch_id, batch.author, batch.issuer, batch.signers, recorded_at)
+    for prefix, function in _appliers:
+        if concerned := [entry for entry in entries if entry.event["type"].startswith(prefix)]:
+            function(context, concerned)
+
+
+def _sign_receipt(
+    work: _Work, entries: Sequence[AppendedEntry], duplicates: Sequence[tuple[int, str]], recorded_at: datetime
+) -> bytes:
+    moment = format_time(recorded_at)
+    issued_at = max(clock.now(), recorded_at)
+    payload = receipt_format.build_payload(
+        log=settings.METERPROOF["ORIGIN"],
+        batch=work.batch.batch_id,
+        first=0,
+        count=len(work.batch.event_hashes),
+        issued_at=issued_at,
+        merge_by=issued_at + timedelta(seconds=settings.METERPROOF["MAX_MERGE_DELAY_SECONDS"]),
+        entries=[
+            receipt_format.ReceiptEntry(
+                entry.event_id, entry.event_hash, entry.index, entry.subject, entry.seq, entry.prev, entry.hash, moment
+            )
+            for entry in entries
+        ],
+        duplicates=duplicates,
+        refused=work.refused.items(),
+    )
+    return receipt_format.sign(payload, keys.receipt_key())
+
+
+def _replay(batch: IncomingBatch) -> Appended:
+    """What was answered when this batch was recorded."""
+    recorded = Batch.objects.get(payload_sha256=batch.payload_sha256)
+    if recorded.id.hex() != batch.batch_id:
+        raise Conflict(
+            "batch.conflict",
+            f"these events were recorded as batch {recorded.id.hex()}, under other signatures",
+        )
+    receipt = Receipt.objects.get(batch=recorded.id, first=0)
+    payload = receipt_format.read(receipt.envelope).payload
+    stored = {row.index: row for row in Entry.objects.filter(batch=recorded.id)}
+    event_by_index = {event.index: event for event in batch.events}
+    entries = []
+    for said in payload["entries"]:
+        row, event = stored[said["index"]], event_by_index.get(said["index"])
+        entries.append(
+            AppendedEntry(
+                row.index,
+                said["event_id"],
+                bytes.fromhex(said["event_hash"]),
+                said["subject"],
+                row.seq,
+                row.prev,
+                row.hash,
+                row.recorded_at,
+                row.body,
+                event.value if event else entry_format.read(row.body)["event"],
+                batch.author,
+                batch.batch_id,
+            )
+        )
+    return Appended(
+        batch.batch_id,
+        entries,
+        [(item["index"], item["batch"]) for item in payload["duplicates"]],
+        [(item["index"], item["code"]) for item in payload["refused"]],
+        True,
+        receipt.envelope,
+    )
+
+
+@dataclass(slots=True)
+class PlatformLog:
+    """Collects what the platform has to say in one batch. `appended` is None until the block has ended, or without
+    a word.
+    """
+
+    actor: Mapping[str, str]
+    appended: Appended | None = None
+    _events: list[dict[str, Any]] = field(default_factory=list)
+
+    def record(
+        self,
+        subject: str,
+        type: str,  # noqa: A002 (the format's word)
+        data: Mapping[str, Any],
+        *,
+        occurred_at: datetime | None = None,
+        evidence: Sequence[Mapping[str, Any]] | None = None,
+        corrects: bytes | None = None,
+    ) -> None:
+        """Say that `type` happened to `subject`."""
+        event: dict[str, Any] = {
+            "v": 1,
+            "id": str(uuid4()),
+            "type": type,
+            "schema": 1,
+            "subject": subject,
+            "occurred_at": format_time(occurred_at or clock.now()),
+            "actor": dict(self.actor),
+            "data": dict(data),
+        }
+        if evidence:
+            event["evidence"] = [dict(file) for file in evidence]
+        if corrects is not None:
+            event["corrects"] = corrects.hex()
+        self._events.append(event)
+
+    def _append(self) -> None:
+        if self._events:
+            self.appended = append_batch(sign_for_platform(self._events))
+
+
+@contextmanager
+def platform_batch(*, actor: Mapping[str, str]) -> Iterator[PlatformLog]:
+    """A transaction whose decisions become one batch of the platform, signed when the block ends without an exception.
+
+    Reading and deciding belong inside the block, so that decision and entry commit together.
+    """
+    with unit_of_work():
+        log = PlatformLog(actor)
+        yield log
+        log._append()
+
+
+def sign_for_platform(
+    events: Sequence[dict[str, Any]], *, on_behalf_of: str | None = None, credential: str | None = None
+) -> IncomingBatch:
+    """A batch of issuer `platform` over `events`, each going to the chain of the subject it names.
+
+    With `on_behalf_of` and `credential` the platform vouches for events that an organisation sent unsigned.
+    """
+    key = keys.platform_key()
+    signed = batch_format.build(
+        events=events,
+        log=settings.METERPROOF["ORIGIN"],
+        issuer=PLATFORM,
+        source=PLATFORM,
+        sequence=None,
+        created=clock.now(),
+        keys=[key],
+        on_behalf_of=on_behalf_of,
+        credential=credential,
+    )
+    hashes = tuple(leaf_hash(line) for line in signed.event_lines)
+    return IncomingBatch(
+        batch_id=signed.batch_id,
+        payload_sha256=hashlib.sha256(encode(signed.payload)).digest(),
+        envelope=signed.envelope,
+        author=on_behalf_of or PLATFORM,
+        issuer=PLATFORM,
+        signers=(key.public.keyid,),
+        event_hashes=hashes,
+        events=[
+            IncomingEvent(index, event, line, hash_, event["subject"])
+            for index, (event, line, hash_) in enumerate(zip(events, signed.event_lines, hashes, strict=True))
+        ],
+    )

@@ -1,0 +1,40 @@
+"""`manage.py check --database default`: are the fences up, and do database, signer and files belong together?"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.checks import CheckMessage, Error
+from django.db import connections
+
+from compliance.ledger import guards, startup
+from compliance.ledger.errors import LedgerError
+from compliance.ledger.models import LogState
+
+
+def check_guards(databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
+    """E001: rows that are only ever added could be changed."""
+    return [
+        Error(
+            f"The database lets recorded rows be changed: {name} is missing or altered.",
+            hint="Put the guards up again with: manage.py migrate. Then look what happened with: manage.py fsck",
+            id="ledger.E001",
+        )
+        for using in databases or ()
+        if _is_migrated(using)
+        for name in guards.missing(using)
+    ]
+
+
+def check_state(databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
+    """E002: the database is older than what was signed, or the signer's memory is lost."""
+    if "default" not in (databases or ()) or not _is_migrated("default"):
+        return []
+    try:
+        startup.compare_with_signer()
+    except LedgerError as error:
+        return [Error(str(error), id="ledger.E002")]
+    return []
+
+
+def _is_migrated(using: str) -> bool:
+    return LogState._meta.db_table in connections[using].introspection.table_names()

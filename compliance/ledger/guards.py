@@ -1,0 +1,161 @@
+"""Fences around the insert-only tables: triggers that refuse UPDATE, DELETE and TRUNCATE, in the database itself.
+
+They are a fence, not the proof: whoever administers the database can take them down, and then the chain, the tree and
+the signer store tell. Django remakes SQLite tables in some migrations and drops their triggers with them, so all
+guards are put up again after every migrate, and `missing` is asked at start, by `manage.py check --database default`
+and by the worker.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.apps import apps
+from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+MESSAGE: Final = "append-only: rows of this table are never changed or removed"
+_FUNCTION: Final = "meterproof_append_only"
+_FUNCTION_BODY: Final = f" BEGIN RAISE EXCEPTION '{MESSAGE} (%)', TG_TABLE_NAME USING ERRCODE = '23001'; END "
+_PREFIX: Final = "append_only"
+
+_protected: list[str] = []
+
+
+def protect(model: type[models.Model]) -> None:
+    """Let the table of `model` be insert-only from the next migrate on. For AppConfig.ready."""
+    if model._meta.label not in _protected:
+        _protected.append(model._meta.label)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """One trigger that has to be there."""
+
+    table: str
+    name: str
+    statement: str
+
+
+def install(using: str = "default") -> None:
+    """Put up every guard, in the place of whatever bears its name."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                f"CREATE OR REPLACE FUNCTION {_FUNCTION}() RETURNS trigger LANGUAGE plpgsql "
+                f"AS $body${_FUNCTION_BODY}$body$"
+            )
+        present = set(connection.introspection.table_names(cursor))
+        for guard in expected(connection, cursor):
+            if guard.table not in present and connection.vendor != "postgresql":
+                continue
+            cursor.execute(_drop(connection, guard))
+            cursor.execute(guard.statement)
+            if connection.vendor == "postgresql":  # ALWAYS: session_replication_role does not switch it off
+                quote = connection.ops.quote_name
+                cursor.execute(f"ALTER TABLE {quote(guard.table)} ENABLE ALWAYS TRIGGER {quote(guard.name)}")
+
+
+def missing(using: str = "default") -> list[str]:
+    """The guards that are gone, switched off or changed, as `table: name`."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        standing = _standing(connection, cursor)
+        gone = [
+            f"{guard.table}: {guard.name}"
+            for guard in expected(connection, cursor)
+            if standing.get((guard.table, guard.name)) != _fingerprint(connection, guard)
+        ]
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT prosrc FROM pg_proc WHERE proname = %s", [_FUNCTION])
+            if [row[0] for row in cursor.fetchall()] != [_FUNCTION_BODY]:
+                gone.append(f"function {_FUNCTION}")
+    return gone
+
+
+def expected(connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> Iterator[Guard]:
+    """Every guard this database must have."""
+    for label in _protected:
+        model = apps.get_model(label)
+        if connection.vendor == "postgresql":
+            for table in _with_partitions(cursor, model._meta.db_table):
+                yield _postgres_guard(connection, table)
+        else:
+            yield from _sqlite_guards(connection, model)
+
+
+def _postgres_guard(connection: BaseDatabaseWrapper, table: str) -> Guard:
+    quote = connection.ops.quote_name
+    return Guard(
+        table,
+        _PREFIX,
+        f"CREATE TRIGGER {quote(_PREFIX)} BEFORE UPDATE OR DELETE OR TRUNCATE ON {quote(table)} "
+        f"FOR EACH STATEMENT EXECUTE FUNCTION {_FUNCTION}()",
+    )
+
+
+def _sqlite_guards(connection: BaseDatabaseWrapper, model: type[models.Model]) -> Iterator[Guard]:
+    """One trigger each for UPDATE and DELETE, and one for the REPLACE that fires neither."""
+    quote = connection.ops.quote_name
+    table = model._meta.db_table
+    for event in ("update", "delete"):
+        name = f"{table}_{_PREFIX}_{event}"
+        yield Guard(
+            table,
+            name,
+            f"CREATE TRIGGER {quote(name)} BEFORE {event.upper()} ON {quote(table)} "
+            f"BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END",
+        )
+    name = f"{table}_{_PREFIX}_replace"
+    same = " OR ".join(
+        "(" + " AND ".join(f"{quote(column)} IS NEW.{quote(column)}" for column in key) + ")" for key in _keys(model)
+    )
+    yield Guard(
+        table,
+        name,
+        f"CREATE TRIGGER {quote(name)} BEFORE INSERT ON {quote(table)} "
+        f"WHEN EXISTS (SELECT 1 FROM {quote(table)} WHERE {same}) "
+        f"BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END",
+    )
+
+
+def _keys(model: type[models.Model]) -> list[list[str]]:
+    primary = [field.column for field in model._meta.pk_fields]
+    unique = [[field.column] for field in model._meta.concrete_fields if field.unique and field.column not in primary]
+    return [primary, *unique]
+
+
+def _with_partitions(cursor: CursorWrapper, table: str) -> list[str]:
+    """`table` and its partitions: statement triggers of the parent do not fire for statements on a partition."""
+    cursor.execute(
+        "SELECT c.relname FROM pg_class c WHERE c.oid = to_regclass(%s) UNION ALL "
+        "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = to_regclass(%s)",
+        [table, table],
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+def _drop(connection: BaseDatabaseWrapper, guard: Guard) -> str:
+    quote = connection.ops.quote_name
+    on_table = f" ON {quote(guard.table)}" if connection.vendor == "postgresql" else ""
+    return f"DROP TRIGGER IF EXISTS {quote(guard.name)}{on_table}"
+
+
+def _standing(connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> dict[tuple[str, str], Any]:
+    if connection.vendor == "postgresql":
+        cursor.execute(
+            "SELECT c.relname, t.tgname, t.tgenabled, t.tgtype, p.proname FROM pg_trigger t "
+            "JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid WHERE NOT t.tgisinternal"
+        )
+        return {(table, name): (enabled, kind, function) for table, name, enabled, kind, function in cursor.fetchall()}
+    cursor.execute("SELECT tbl_name, name, sql FROM sqlite_master WHERE type = 'trigger'")
+    return {(table, name): statement for table, name, statement in cursor.fetchall()}
+
+
+def _fingerprint(connection: BaseDatabaseWrapper, guard: Guard) -> Any:
+    if connection.vendor != "postgresql":
+        return guard.statement
+    before, delete, update, truncate = 2, 8, 16, 32  # bits of pg_trigger.tgtype; FOR EACH ROW would be 1
+    return ("A", before | delete | update | truncate, _FUNCTION)

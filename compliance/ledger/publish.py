@@ -1,0 +1,102 @@
+"""Publishing: tiles and batches as files, a checkpoint signed over them, then the file `checkpoint`, in this order.
+
+Each step can be done again: files come from committed rows and are compared if they are there; the signer remembers
+what it signed before it lets go of it; a checkpoint that was signed but not yet shown is shown the next time.
+"""
+
+import logging
+import os
+from datetime import datetime
+
+from compliance.jobs import clock
+from compliance.jobs.failpoints import reach
+from compliance.ledger import files, signer, startup, tiles
+from compliance.ledger.errors import Damaged, NoLog
+from compliance.ledger.models import Checkpoint as CheckpointRow
+from compliance.ledger.models import LogState
+from compliance.ledger.transactions import unit_of_work
+from compliance.proof import merkle, tile_proofs
+from compliance.proof.checkpoint import Checkpoint
+
+logger = logging.getLogger(__name__)
+
+
+def publish(*, wait: bool = True) -> Checkpoint | None:
+    """Publish the log as it is integrated; None if that is published already, or another publisher is at it.
+
+    Raises StateRefused or SignerRefused when the log is not the one that was signed before, Damaged when files or rows
+    contradict each other. Nothing is published then.
+    """
+    with signer.exclusive(wait=wait) as alone:
+        return _publish() if alone else None
+
+
+def rebuild() -> Checkpoint | None:
+    """Derive every file of the log folder from the rows again, then publish. Files that differ stop it: move them
+    away.
+    """
+    with signer.exclusive(wait=True):
+        last = signer.last_signed()
+        if last is not None:
+            startup.compare_with_signer()
+            tiles.extend(0, last.checkpoint.size)
+            _require_tiles_give(last.checkpoint.size, last.checkpoint.root)
+            sizes = list(CheckpointRow.objects.order_by("size").values_list("size", flat=True))
+            tiles.keep_partial_tiles(sizes, last.checkpoint.size)
+            _show(last.note, last.checkpoint, last.signed_at)
+        return _publish()
+
+
+def _publish() -> Checkpoint | None:
+    state = LogState.objects.filter(id=1).first()
+    if state is None:
+        raise NoLog
+    startup.compare_with_signer()
+    last = signer.last_signed()
+    if last is not None:
+        _show(last.note, last.checkpoint, last.signed_at)
+        if last.checkpoint.size == state.size:
+            return None
+    elif state.size == 0:
+        return None
+    published = last.checkpoint.size if last else 0
+    tiles.extend(published, state.size)
+    _require_tiles_give(state.size, state.root)
+    reach("ledger.publish.tiles")
+    now = clock.now()
+    note = signer.sign(
+        expected=last.checkpoint if last else None,
+        edge=merkle.RightEdge.from_bytes(state.right_edge),
+        consistency=tile_proofs.consistency_path(tiles.read_tile, published, state.size),
+        at=now,
+    )
+    reach("ledger.publish.signed")
+    checkpoint = Checkpoint.from_text(note.split("\n\n")[0] + "\n")
+    _show(note, checkpoint, now)
+    tiles.drop_superseded(published, state.size)
+    return checkpoint
+
+
+def _require_tiles_give(size: int, root: bytes) -> None:
+    if tiles.root(size) != root:
+        raise Damaged("tiles", f"the tiles of {size} entries give another root than the log has")
+
+
+def _show(note: str, checkpoint: Checkpoint, at: datetime) -> None:
+    """Keep the note as a row and as the file everybody reads, unless both are there."""
+    _record(note, checkpoint.size)
+    reach("ledger.publish.recorded")
+    if tiles.read_checkpoint() != note:
+        path = tiles.folder() / tiles.CHECKPOINT
+        files.replace(path, note.encode())
+        os.utime(path, (at.timestamp(), at.timestamp()))
+    reach("ledger.publish.shown")
+
+
+@unit_of_work()
+def _record(note: str, size: int) -> None:
+    recorded = CheckpointRow.objects.filter(size=size).first()
+    if recorded is None:
+        CheckpointRow.objects.create(size=size, note=note)
+    elif recorded.note != note:
+        raise Damaged(f"checkpoint {size}", "the row holds another note than the signer signed")

@@ -1,0 +1,106 @@
+"""The append on SQLite. BEGIN IMMEDIATE holds the one write lock, so nothing here can be overtaken."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import repeat
+from typing import Any, Final
+
+from django.db import IntegrityError, connection, transaction
+
+from compliance.ledger.store.base import BEFORE_FIRST_ENTRY, ChainHead, EntryRows, KnownEvent
+
+_PARAMETERS: Final = 500  # below SQLITE_MAX_VARIABLE_NUMBER of every build
+
+
+class SqliteStore:
+    """See `Store`."""
+
+    def claim_batch(self, *, batch_id: bytes, payload_sha256: bytes, envelope: bytes, event_hashes: bytes) -> bool:
+        """Look first: under the write lock nobody else can insert between."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM ledger_batch WHERE payload_sha256 = %s", [payload_sha256])
+            if cursor.fetchone():
+                return False
+            cursor.execute(
+                "INSERT INTO ledger_batch (id, payload_sha256, envelope, event_hashes) VALUES (%s, %s, %s, %s)",
+                [batch_id, payload_sha256, envelope, event_hashes],
+            )
+        return True
+
+    def lock_heads(self, keys: Sequence[bytes]) -> list[ChainHead]:
+        """The write lock is the lock."""
+        found = {
+            key: ChainHead(key, seq, hash_, _moment(recorded_at))
+            for key, seq, hash_, recorded_at in _select_in(
+                "SELECT subject, seq, hash, recorded_at FROM ledger_head WHERE subject IN", keys
+            )
+        }
+        new = [key for key in keys if key not in found]
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO ledger_head (subject, seq, hash, recorded_at) VALUES (%s, -1, %s, %s)",
+                zip(new, repeat(b""), repeat(_text(BEFORE_FIRST_ENTRY))),
+            )
+        return [found.get(key) or ChainHead(key, -1, b"", BEFORE_FIRST_ENTRY) for key in keys]
+
+    def known_events(self, keys: Sequence[bytes]) -> dict[bytes, KnownEvent]:
+        """By primary key."""
+        rows = _select_in("SELECT key, event_hash, subject, seq FROM ledger_event_key WHERE key IN", keys)
+        return {key: KnownEvent(event_hash, subject, seq) for key, event_hash, subject, seq in rows}
+
+    def claim_event_keys(
+        self, *, keys: Sequence[bytes], event_hashes: Sequence[bytes], subjects: Sequence[bytes], seqs: Sequence[int]
+    ) -> bool:
+        """The guard against REPLACE also refuses a key that is there."""
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.executemany(
+                    "INSERT INTO ledger_event_key (key, event_hash, subject, seq) VALUES (%s, %s, %s, %s)",
+                    zip(keys, event_hashes, subjects, seqs, strict=True),
+                )
+        except IntegrityError:
+            return False
+        return True
+
+    def insert_entries(self, rows: EntryRows) -> None:
+        """One statement, prepared once."""
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                'INSERT INTO ledger_entry (subject, seq, prev, hash, body, batch, "index", recorded_at) '
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+                zip(
+                    rows.subjects,
+                    rows.seqs,
+                    rows.prevs,
+                    rows.hashes,
+                    rows.bodies,
+                    repeat(rows.batch),
+                    rows.indexes,
+                    repeat(_text(rows.recorded_at)),
+                ),
+            )
+
+    def move_heads(self, heads: Sequence[ChainHead], recorded_at: datetime) -> None:
+        """By primary key."""
+        moment = _text(recorded_at)
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "UPDATE ledger_head SET seq = %s, hash = %s, recorded_at = %s WHERE subject = %s",
+                [(head.seq, head.hash, moment, head.key) for head in heads],
+            )
+
+
+def _select_in(statement: str, keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        for first in range(0, len(keys), _PARAMETERS):
+            part = keys[first : first + _PARAMETERS]
+            cursor.execute(f"{statement} ({','.join(['%s'] * len(part))})", part)
+            yield from cursor.fetchall()
+
+
+def _text(moment: datetime) -> str:
+    return str(connection.ops.adapt_datetimefield_value(moment))
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)

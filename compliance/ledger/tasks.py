@@ -1,0 +1,28 @@
+"""What the worker does for the log."""
+
+import logging
+
+from compliance.jobs.registry import periodic
+from compliance.ledger import guards, integrate, publish
+from compliance.ledger.models import LogState
+
+logger = logging.getLogger(__name__)
+
+PUBLISH_EVERY_SECONDS = 1  # a quarter of a minute would keep the promise of a minute too; people watch this one happen
+LOOK_AT_GUARDS_EVERY_SECONDS = 3600
+
+
+@periodic("ledger.publish", every_seconds=PUBLISH_EVERY_SECONDS)
+def integrate_and_publish() -> None:
+    """Give committed batches their place and publish the checkpoint over them."""
+    if not LogState.objects.filter(id=1).exists():
+        return
+    integrate.integrate()
+    publish.publish(wait=False)
+
+
+@periodic("ledger.guards", every_seconds=LOOK_AT_GUARDS_EVERY_SECONDS)
+def look_at_guards() -> None:
+    """Say so when the database would let recorded rows be changed."""
+    for name in guards.missing():
+        logger.error("the guard %s is missing: recorded rows could be changed. Look with: manage.py fsck", name)
