@@ -9,3 +9,13 @@ class AccountsConfig(AppConfig):
     name = "compliance.accounts"
     label = "accounts"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Follow the log: keys are locked in the append, and its `org.*` entries become rows."""
+        from compliance.accounts import locks, projection, selectors
+        from compliance.ledger import append, setup
+
+        append.register_lock(locks.hold_signing_keys)
+        append.register_applier("org.", projection.follow)
+        append.register_applier("", projection.check_signers)
+        setup.register_pins(selectors.pins)

@@ -90,3 +90,9 @@ def person_behind(actor_id: str) -> Person | None:
     """The account behind a pseudonym of the log, for those who may see names at all."""
     membership = Membership.objects.select_related("person").filter(actor_id=actor_id).first()
     return membership.person if membership else None
+
+
+def pins() -> dict[str, list[str]]:
+    """The first keys of every organisation, for the trust folder: who pins them trusts no later word of the
+    platform."""
+    return {organisation.pk: list(organisation.first_keys) for organisation in Organisation.objects.all()}
