@@ -9,3 +9,12 @@ class CustodyConfig(AppConfig):
     name = "compliance.custody"
     label = "custody"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Project every batch that is appended; load the vocabulary once, so that a contradiction stops the start."""
+        from compliance.custody import profiles, projection, tasks, vocabulary  # noqa: F401 (registers the jobs)
+        from compliance.ledger.append import register_applier
+
+        vocabulary.load()
+        profiles.active()
+        register_applier("", projection.apply)

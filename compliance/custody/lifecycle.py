@@ -20,6 +20,7 @@ from typing import Any
 from compliance.custody import preconditions, vocabulary
 from compliance.custody.profiles import Profile
 from compliance.custody.vocabulary import CORRECTED, PARTIES, EventType, Vocabulary
+from compliance.proof import identifiers
 
 UNKNOWN_PARTY = "?"  # no organisation can have this id
 DID_NOT_OCCUR = "did_not_occur"
@@ -47,6 +48,7 @@ class Fact:
     corrects: str | None = None
     maker: str | None = None  # at birth: the organisation whose serial range the identity lies in, if one registered it
     profile: str = ""  # at birth: id of the profile
+    name: tuple[str, str] | None = None  # at birth: scheme and value of the identifier the chain is named by
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class State:
     opened_by: str | None = None  # of the quarantine
     sanitised: bool = False  # since it was removed
     rotated: bool = False  # since it was removed or its re-provisioning began
+    names: tuple[tuple[str, str], ...] = ()  # identifiers of single-valued schemes, as (scheme, value)
 
     def parties(self) -> frozenset[str]:
         """Organisations that hold, own or control the meter."""
@@ -121,7 +124,7 @@ def fold(facts: Sequence[Fact | None], *, words: Vocabulary, profiles: Mapping[s
 
     An event that its author declared not to have occurred is skipped; its place in the chain stays.
     """
-    voided, wrong = _corrections(facts)
+    voided, wrong = corrections(facts)
     state, violations = State(), dict(wrong)
     for position, fact in enumerate(facts):
         if fact is None or fact.type == CORRECTED or position in voided:
@@ -130,6 +133,29 @@ def fold(facts: Sequence[Fact | None], *, words: Vocabulary, profiles: Mapping[s
         if found:
             violations[position] = tuple(found)
     return Folded(state=state, violations=violations, voided=voided)
+
+
+def corrections(facts: Sequence[Fact | None]) -> tuple[frozenset[int], dict[int, tuple[Violation, ...]]]:
+    """Positions that a valid correction declares not to have occurred, and the corrections that are not valid."""
+    voided: set[int] = set()
+    corrected: set[int] = set()
+    wrong: dict[int, tuple[Violation, ...]] = {}
+    places: dict[str, int] = {}
+    for position, fact in enumerate(facts):
+        if fact is None:
+            continue
+        if fact.type != CORRECTED:
+            places[fact.hash] = position
+            continue
+        place = places.get(fact.corrects or "")
+        violation = _judge_correction(fact, None if place is None else facts[place], place in corrected)
+        if violation is not None:
+            wrong[position] = (violation,)
+        elif place is not None:
+            corrected.add(place)
+            if fact.data.get("reason") == DID_NOT_OCCUR:
+                voided.add(place)
+    return frozenset(voided), wrong
 
 
 def profile_of(state: State, fact: Fact, profiles: Mapping[str, Profile]) -> Profile:
@@ -149,11 +175,16 @@ def advance(state: State, fact: Fact, *, words: Vocabulary, profile: Profile) ->
     accepted = _judge_signatures(fact, event_type, violations)
     target = _judge_transition(state, fact, event_type, words, violations)
     violations += [Violation(*broken) for broken in preconditions.broken(state, fact, profile)]
+    names = _names(fact)
+    if names:
+        _judge_names(state, names, violations)
     if standing and state.claimed not in words.terminal_states:
         _move(state, fact, event_type, target, words, clean=not violations)
         if accepted:
             _apply_effects(state, fact, event_type)
         _remember(state, fact, event_type)
+        if names:
+            state.names = tuple(dict.fromkeys((*state.names, *names)))
     return violations, standing
 
 
@@ -206,6 +237,26 @@ def _judge_signatures(fact: Fact, event_type: EventType, violations: list[Violat
                 violations.append(Violation("precondition.accepted", f"{party} did not sign that it accepts"))
                 return False
     return True
+
+
+def _names(fact: Fact) -> tuple[tuple[str, str], ...]:
+    """The single-valued identifiers that the event says the meter has."""
+    listed = fact.data.get("identifiers")
+    if not listed and fact.name is None:
+        return ()
+    names = [fact.name] if fact.name is not None else []
+    names += [(item["scheme"], item["value"]) for item in listed or ()]
+    return tuple(name for name in names if identifiers.is_single_valued(name[0]))
+
+
+def _judge_names(state: State, names: tuple[tuple[str, str], ...], violations: list[Violation]) -> None:
+    """One meter has one value of a single-valued scheme."""
+    known = dict(state.names)
+    for scheme, value in names:
+        if known.setdefault(scheme, value) != value:
+            violations.append(
+                Violation("identifier.second_value", f"a second {scheme}: {value} beside {known[scheme]}")
+            )
 
 
 def _judge_transition(
@@ -341,29 +392,6 @@ _CELL_STEPS = frozenset(vocabulary.load().cell_steps)
 def _text(data: Mapping[str, Any], name: str) -> str | None:
     value = data.get(name)
     return value if isinstance(value, str) else None
-
-
-def _corrections(facts: Sequence[Fact | None]) -> tuple[frozenset[int], dict[int, tuple[Violation, ...]]]:
-    """Positions that a valid correction declares not to have occurred, and the corrections that are not valid."""
-    voided: set[int] = set()
-    corrected: set[int] = set()
-    wrong: dict[int, tuple[Violation, ...]] = {}
-    places: dict[str, int] = {}
-    for position, fact in enumerate(facts):
-        if fact is None:
-            continue
-        if fact.type != CORRECTED:
-            places[fact.hash] = position
-            continue
-        place = places.get(fact.corrects or "")
-        violation = _judge_correction(fact, None if place is None else facts[place], place in corrected)
-        if violation is not None:
-            wrong[position] = (violation,)
-        elif place is not None:
-            corrected.add(place)
-            if fact.data.get("reason") == DID_NOT_OCCUR:
-                voided.add(place)
-    return frozenset(voided), wrong
 
 
 def _judge_correction(fact: Fact, original: Fact | None, corrected: bool) -> Violation | None:

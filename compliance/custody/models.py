@@ -176,7 +176,6 @@ class Packing(models.Model):
     unit = models.CharField(max_length=MAX_SUBJECT)
     seq = models.IntegerField()
     packer = models.CharField(max_length=MAX_ORGANISATION)
-    counts = models.BooleanField(default=True)
     parent = models.CharField(max_length=MAX_SUBJECT, blank=True)
     children = models.JSONField(default=list)
     recorded_at = models.DateTimeField()

@@ -82,12 +82,21 @@ class Vocabulary:
     offices: frozenset[str]
     cell_steps: tuple[str, ...]
     active_profiles: tuple[str, ...]
+    maker_letters: Mapping[str, tuple[int, int, bool]]
     roles: frozenset[str] = field(default=frozenset())
 
     @property
     def birth_type(self) -> str:
         """Code of the type that begins the life of a meter."""
         return next(code for code, event_type in self.events.items() if event_type.is_birth)
+
+    def flag(self, scheme: str, value: str) -> str | None:
+        """The maker's letters in a value of `scheme`, if the scheme carries them."""
+        if scheme not in self.maker_letters:
+            return None
+        first, last, is_hex = self.maker_letters[scheme]
+        letters = value[first:last]
+        return bytes.fromhex(letters).decode("ascii", "replace") if is_hex else letters
 
 
 @cache
@@ -97,8 +106,8 @@ def load() -> Vocabulary:
 
 
 def vocabulary_sha256() -> str:
-    """Digest that the log's first entry names: SHA-256 of `events.yaml` followed by `data.yaml`."""
-    return hashlib.sha256(b"".join((FOLDER / name).read_bytes() for name in ("events.yaml", "data.yaml"))).hexdigest()
+    """Digest that the log's first entry names: SHA-256 of `events.yaml`, `sha256sum` gives the same."""
+    return hashlib.sha256((FOLDER / "events.yaml").read_bytes()).hexdigest()
 
 
 def read(*, events: Mapping[str, Any], data: Mapping[str, Any]) -> Vocabulary:
@@ -115,6 +124,9 @@ def read(*, events: Mapping[str, Any], data: Mapping[str, Any]) -> Vocabulary:
         offices=frozenset(data["standing_by_office"]),
         cell_steps=tuple(data["cell_steps"]),
         active_profiles=tuple(data["active_profiles"]),
+        maker_letters={
+            scheme: (place["from"], place["to"], place["hex"]) for scheme, place in data["maker_letters"].items()
+        },
         roles=frozenset(role for event in events["events"] for role in event["emitted_by"]) - {AUTHOR_ROLE},
     )
     _check(vocabulary)

@@ -11,6 +11,7 @@ import yaml
 
 from compliance.accounts.roles import MarketRole
 from compliance.custody import profiles, vocabulary
+from compliance.proof.event import required_signers
 
 ROOT = Path(vocabulary.__file__).parents[2]
 EVENTS = yaml.safe_load((vocabulary.FOLDER / "events.yaml").read_text())
@@ -43,9 +44,18 @@ def test_every_type_of_the_file_is_there_as_written():
                 assert event_type.effects_by_word[word] == effects
 
 
-def test_the_digest_is_that_of_the_two_files():
-    both = (vocabulary.FOLDER / "events.yaml").read_bytes() + (vocabulary.FOLDER / "data.yaml").read_bytes()
-    assert vocabulary.vocabulary_sha256() == hashlib.sha256(both).hexdigest()
+def test_the_digest_is_that_of_the_file():
+    assert (
+        vocabulary.vocabulary_sha256() == hashlib.sha256((vocabulary.FOLDER / "events.yaml").read_bytes()).hexdigest()
+    )
+
+
+def test_the_offline_verifier_asks_for_the_same_second_signatures():
+    """`proof` must know these types without the vocabulary's file."""
+    for code, event_type in vocabulary.load().events.items():
+        for data in ({}, {"outcome": "scrap"}, {"outcome": "rework"}):
+            asked = event_type.signature_rule if event_type.asks_second_signature(data) else None
+            assert required_signers({"type": code, "data": data}) == asked, code
 
 
 def test_emitters_are_roles_an_organisation_can_have():

@@ -1,0 +1,367 @@
+"""The applier of custody: judges the entries of a batch and writes the projections, inside the append transaction.
+
+Meters take the fast way: their rows are read once, every event is judged in memory, and all is written with a few
+statements a batch. Everything here can be made again from the log by `rebuild`, which calls the same
+`apply_statements`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from compliance.custody import bulk, facts, links, profiles, rows, side_chains, vocabulary
+from compliance.custody.facts import Statement, Witnesses
+from compliance.custody.lifecycle import Fact, State, advance, fold, profile_of
+from compliance.custody.lifecycle import Violation as Found
+from compliance.custody.models import Identifier, Meter, Violation, Visibility
+from compliance.custody.vocabulary import CORRECTED, LINKED
+from compliance.ledger.append import AppendContext, AppendedEntry
+from compliance.proof import subject as subjects
+
+METER = "meter:"
+PUBLIC_PREFIX = "mtr_"
+
+_COLUMNS = (
+    "subject_key",
+    "public_id",
+    "subject",
+    "manufacturer",
+    "meter_type",
+    "profile",
+    "claimed_state",
+    "assured_state",
+    "holder",
+    "owner",
+    "controller",
+    "key_state",
+    "seal_state",
+    "data_state",
+    "trust",
+    "last_seq",
+    "last_type",
+    "last_occurred_at",
+    "last_recorded_at",
+    "first_recorded_at",
+    "violation_count",
+    "memory",
+)
+_OWN_COLUMNS = frozenset(
+    {"claimed", "assured", "holder", "owner", "controller", "key_state", "seal_state", "data_state", "trust"}
+    | {"maker", "profile"}
+)
+_MEMORY = tuple((part.name, part.default) for part in fields(State) if part.name not in _OWN_COLUMNS)
+_PAIRS = frozenset({"names"})
+_TUPLES = frozenset({"steps"}) | _PAIRS
+_VISIBILITY = ("subject_key", "organisation", "from_seq", "to_seq", "last_seen")
+
+
+def apply(context: AppendContext, entries: Sequence[AppendedEntry]) -> None:
+    """Project the entries of a batch that is being appended."""
+    apply_statements(
+        [
+            Statement(
+                subject=entry.subject,
+                seq=entry.seq,
+                hash=entry.hash,
+                recorded_at=entry.recorded_at,
+                event=entry.event,
+                author=entry.author,
+                keyids=context.signers,
+            )
+            for entry in entries
+        ]
+    )
+
+
+def apply_statements(told: Sequence[Statement]) -> None:
+    """Project entries of one batch, in order; what they say of types and roles counts for its own meters too."""
+    others = [statement for statement in told if not statement.subject.startswith(METER)]
+    if others:
+        side_chains.apply(others)
+    if len(others) < len(told):
+        _Meters([statement for statement in told if statement.subject.startswith(METER)]).project()
+
+
+@dataclass(slots=True)
+class _Row:
+    """A meter while a batch is projected."""
+
+    key: bytes
+    subject: str
+    state: State
+    meter_type: str = ""
+    last_seq: int = -1
+    last_type: str = ""
+    last_occurred_at: str = ""
+    last_recorded_at: datetime | None = None
+    first_recorded_at: datetime | None = None
+    violation_count: int = 0
+
+
+@dataclass(slots=True)
+class _Changes:
+    """Rows to write at the end."""
+
+    identifiers: list[bulk.Row] = field(default_factory=list)
+    violations: list[bulk.Row] = field(default_factory=list)
+    settled: list[bulk.Row] = field(default_factory=list)
+    opened: dict[tuple[bytes, str], list[Any]] = field(default_factory=dict)
+    came_and_went: list[bulk.Row] = field(default_factory=list)
+    closed: list[bulk.Row] = field(default_factory=list)
+    links: list[bulk.Row] = field(default_factory=list)
+
+
+class _Meters:
+    """The entries of one batch on chains of meters."""
+
+    def __init__(self, told: Sequence[Statement]) -> None:
+        self._told = told
+        self._words = vocabulary.load()
+        self._profiles = profiles.active()
+        self._causes = facts.statements({cause for statement in told if (cause := statement.cause)})
+        self._witnesses = Witnesses.of([*told, *self._causes.values()])
+        births = [statement for statement in told if statement.type == facts.BIRTH]
+        self._registrations = facts.Registrations(births)
+        self._linked: dict[tuple[str, int], Fact] = {}
+        self._rows = _load(told)
+        self._aliases = _own_aliases(told, self._rows)
+        self._changes = _Changes()
+
+    def project(self) -> None:
+        """Judge every entry, then write."""
+        for statement in self._told:
+            row = self._rows[statement.subject]
+            fact = self._fact(statement)
+            parties = row.state.parties()
+            violations: Sequence[Found] = ()
+            standing = True
+            if fact is not None and fact.type == CORRECTED:
+                self._refold(row, statement)
+            elif fact is not None:
+                profile = profile_of(row.state, fact, self._profiles)
+                violations, standing = advance(row.state, fact, words=self._words, profile=profile)
+            self._move_row(row, statement, violations)
+            if statement.seq == 0 or (standing and "identifiers" in statement.data):
+                self._join(row, statement, standing)
+            if statement.cause is not None:
+                self._changes.links.append((statement.seq, *links.place(statement), row.key))
+            after = row.state.parties()
+            if after != parties:
+                self._see(row, parties, after)
+        self._write()
+
+    def _fact(self, statement: Statement) -> Fact | None:
+        place = statement.cause
+        if place is not None:
+            if place not in self._linked and place in self._causes:
+                self._linked[place] = self._witnesses.fact(self._causes[place])
+            return self._linked.get(place)
+        if statement.type not in self._words.events:
+            return None
+        return self._witnesses.fact(statement, self._registrations)
+
+    def _move_row(self, row: _Row, statement: Statement, violations: Sequence[Found]) -> None:
+        event = statement.event
+        row.last_seq = statement.seq
+        row.last_type = event["data"]["effect"] if event["type"] == LINKED else event["type"]
+        row.last_occurred_at = event["occurred_at"]
+        row.last_recorded_at = statement.recorded_at
+        if row.first_recorded_at is None:
+            row.first_recorded_at = statement.recorded_at
+        if event["type"] == facts.BIRTH and row.state.maker == statement.author and not row.meter_type:
+            row.meter_type = str(event["data"].get("type_code", ""))[:64]
+        if violations:
+            row.violation_count += len(violations)
+            stated = self._causes.get(statement.cause or ("", 0), statement)
+            self._changes.violations += rows.violations(statement, violations, key=row.key, stated=stated)
+
+    def _join(self, row: _Row, statement: Statement, standing: bool) -> None:
+        """The name the chain was born with, and those that an event with standing gives it."""
+        names = list(statement.data.get("identifiers", ())) if standing else []
+        if statement.seq == 0:
+            names.insert(0, rows.own_name(row.subject))
+        known = self._aliases.setdefault(row.subject, set())
+        for name in names:
+            alias = rows.alias_of(row.subject, name)
+            if alias not in known:
+                known.add(alias)
+                self._changes.identifiers.append(rows.identifier(row.subject, row.key, name, statement))
+
+    def _see(self, row: _Row, before: frozenset[str], after: frozenset[str]) -> None:
+        changes = self._changes
+        for organisation in after - before:
+            changes.opened[row.key, organisation] = [row.key, organisation, row.last_seq, None, ""]
+        for organisation in before - after:
+            seen = _last_seen(row)
+            opened = changes.opened.pop((row.key, organisation), None)
+            if opened is None:
+                changes.closed.append((row.last_seq, seen, row.key, organisation))
+            else:
+                opened[3:] = row.last_seq, seen
+                changes.came_and_went.append(opened)
+
+    def _refold(self, row: _Row, statement: Statement) -> None:
+        """A correction changes what is true of the past: fold the chain again up to here, and settle what fell away."""
+        self._write()  # violations of this batch so far are compared with those of the new fold
+        told, seen = facts.chain_facts(row.subject, to_seq=statement.seq)
+        causes = facts.statements({cause for entry in told if (cause := entry.cause)})
+        folded = fold(seen, words=self._words, profiles=self._profiles)
+        row.state = folded.state
+        fresh = {
+            (told[place].seq, found.code, found.detail[: rows.MAX_DETAIL])
+            for place, founds in folded.violations.items()
+            for found in founds
+        }
+        before = Violation.objects.filter(subject_key=row.key, settled_seq=None)
+        kept = {(violation.seq, violation.code, violation.detail): violation.ordinal for violation in before}
+        self._changes.settled += [
+            (statement.seq, row.key, place[0], ordinal) for place, ordinal in sorted(kept.items()) if place not in fresh
+        ]
+        row.violation_count += len(fresh - kept.keys()) - len(kept.keys() - fresh)
+        for place, founds in sorted(folded.violations.items()):
+            entry = told[place]
+            new = [found for found in founds if (entry.seq, found.code, found.detail[: rows.MAX_DETAIL]) not in kept]
+            self._changes.violations += rows.violations(
+                entry,
+                new,
+                key=row.key,
+                stated=causes.get(entry.cause or ("", 0), entry),
+                first=Violation.objects.filter(subject_key=row.key, seq=entry.seq).count() if new else 0,
+                recorded_at=statement.recorded_at,
+            )
+
+    def _write(self) -> None:
+        changes, self._changes = self._changes, _Changes()
+        bulk.upsert(Meter, _COLUMNS, [_stored(row) for row in self._touched()], key=("subject_key",))
+        rows.write_identifiers(changes.identifiers)
+        rows.write_violations(changes.violations)
+        bulk.insert(Visibility, _VISIBILITY, [*changes.opened.values(), *changes.came_and_went])
+        bulk.execute_many(
+            "UPDATE custody_visibility SET to_seq = %s, last_seen = %s "
+            "WHERE subject_key = %s AND organisation = %s AND to_seq IS NULL",
+            changes.closed,
+        )
+        bulk.execute_many(
+            "UPDATE custody_violation SET settled_seq = %s WHERE subject_key = %s AND seq = %s AND ordinal = %s",
+            changes.settled,
+        )
+        links.mark_done(changes.links)
+
+    def _touched(self) -> Iterable[_Row]:
+        return (row for row in self._rows.values() if row.last_recorded_at is not None)
+
+
+def _load(told: Sequence[Statement]) -> dict[str, _Row]:
+    """The rows of all meters of the batch; those whose chain begins here are new."""
+    rows: dict[str, _Row] = {}
+    known: list[bytes] = []
+    for statement in told:
+        if statement.subject not in rows:
+            key = subjects.key_of(statement.subject)
+            rows[statement.subject] = _Row(key=key, subject=statement.subject, state=State())
+            if statement.seq > 0:
+                known.append(key)
+    if known:
+        for values in Meter.objects.filter(subject_key__in=known).values_list(*_COLUMNS):
+            row = _row(dict(zip(_COLUMNS, values, strict=True)))
+            rows[row.subject] = row
+    return rows
+
+
+def _row(stored: Mapping[str, Any]) -> _Row:
+    memory = orjson.loads(stored["memory"])
+    for name in _TUPLES & memory.keys():
+        memory[name] = tuple(tuple(item) for item in memory[name]) if name in _PAIRS else tuple(memory[name])
+    state = State(
+        claimed=stored["claimed_state"],
+        assured=stored["assured_state"],
+        holder=stored["holder"] or None,
+        owner=stored["owner"] or None,
+        controller=stored["controller"] or None,
+        key_state=stored["key_state"],
+        seal_state=stored["seal_state"],
+        data_state=stored["data_state"],
+        trust=stored["trust"],
+        maker=stored["manufacturer"] or None,
+        profile=stored["profile"],
+        **memory,
+    )
+    return _Row(
+        key=stored["subject_key"],
+        subject=stored["subject"],
+        state=state,
+        meter_type=stored["meter_type"],
+        last_seq=stored["last_seq"],
+        last_type=stored["last_type"],
+        last_occurred_at=stored["last_occurred_at"],
+        last_recorded_at=stored["last_recorded_at"],
+        first_recorded_at=stored["first_recorded_at"],
+        violation_count=stored["violation_count"],
+    )
+
+
+def _stored(row: _Row) -> bulk.Row:
+    state = row.state
+    memory = {name: value for name, default in _MEMORY if (value := getattr(state, name)) != default}
+    return (
+        row.key,
+        PUBLIC_PREFIX + row.key.hex(),
+        row.subject,
+        state.maker or "",
+        row.meter_type,
+        state.profile,
+        state.claimed,
+        state.assured,
+        state.holder or "",
+        state.owner or "",
+        state.controller or "",
+        state.key_state,
+        state.seal_state,
+        state.data_state,
+        state.trust,
+        row.last_seq,
+        row.last_type,
+        row.last_occurred_at,
+        row.last_recorded_at,
+        row.first_recorded_at,
+        row.violation_count,
+        orjson.dumps(memory).decode(),
+    )
+
+
+def _last_seen(row: _Row) -> str:
+    state = row.state
+    return orjson.dumps(
+        {
+            "claimed_state": state.claimed,
+            "assured_state": state.assured,
+            "holder": state.holder or "",
+            "owner": state.owner or "",
+            "controller": state.controller or "",
+            "key_state": state.key_state,
+            "seal_state": state.seal_state,
+            "data_state": state.data_state,
+            "trust": state.trust,
+            "last_seq": row.last_seq,
+            "last_type": row.last_type,
+            "last_occurred_at": row.last_occurred_at,
+            "last_recorded_at": row.last_recorded_at,
+        }
+    ).decode()
+
+
+def _own_aliases(told: Sequence[Statement], rows: Mapping[str, _Row]) -> dict[str, set[str]]:
+    """Names that chains already have, of those that are given further ones here."""
+    named = {
+        rows[statement.subject].key
+        for statement in told
+        if "identifiers" in statement.data and rows[statement.subject].last_seq >= 0
+    }
+    found: dict[str, set[str]] = {}
+    if named:
+        for subject, alias in Identifier.objects.filter(subject_key__in=named).values_list("subject", "alias"):
+            found.setdefault(subject, set()).add(alias)
+    return found
