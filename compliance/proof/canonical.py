@@ -40,7 +40,7 @@ _dumps = orjson.dumps
 _known_names: set[str] = set()
 
 
-def encode(value: JSON) -> bytes:
+def encode(value: object) -> bytes:
     """The canonical bytes of `value`. Raises ProofError for what the strict reader would not take back."""
     try:
         data = _dumps(value, option=_PLAIN)

@@ -16,12 +16,14 @@ from compliance.proof.keys import ED25519, SIGNATURE_BYTES, PrivateKey, PublicKe
 
 TYPE_ED25519: Final = 0x01
 TYPE_COSIGNATURE: Final = 0x04
+KNOWN_TYPES: Final = (TYPE_ED25519, TYPE_COSIGNATURE)
 MAX_NOTE_BYTES: Final = 1_000_000  # as golang.org/x/mod/sumdb/note
 MAX_SIGNATURES: Final = 100  # as golang.org/x/mod/sumdb/note; the text asks for sixteen at least
 
 _KEY_BYTES: Final = 32
 _ID_BYTES: Final = 4
 _TIME_BYTES: Final = 8
+_PLUS_SIGNS: Final = 2
 _MARK: Final = "\u2014 "
 _NAME = re.compile(r"[^\s+]+")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
@@ -43,7 +45,7 @@ class NoteVerifier:
         data = base64_text.decode(rest)
         if not _is_name(name) or _VKEY_ID.fullmatch(id_hex) is None or not data:
             raise ProofError("key.form", f"{vkey[:120]!r} is no verifier key name+id+key")
-        if data[0] not in (TYPE_ED25519, TYPE_COSIGNATURE):
+        if data[0] not in KNOWN_TYPES:
             raise ProofError("key.form", f"a verifier key of type 0x{data[0]:02x}, which is not known here")
         if len(data) != 1 + _KEY_BYTES:
             raise ProofError("key.form", f"a verifier key of {len(data) - 1} bytes instead of {_KEY_BYTES}")
@@ -51,6 +53,12 @@ class NoteVerifier:
         if verifier.id.hex() != id_hex:
             raise ProofError("key.form", f"the id of this verifier key is {verifier.id.hex()}, not {id_hex}")
         return verifier
+
+    @staticmethod
+    def is_of_unknown_type(vkey: str) -> bool:
+        """Whether `vkey` is a verifier key of a type that cannot be checked here."""
+        data = base64_text.decode(vkey.split("+", 2)[-1])
+        return bool(data) and vkey.count("+") >= _PLUS_SIGNS and data is not None and data[0] not in KNOWN_TYPES
 
     @property
     def id(self) -> bytes:

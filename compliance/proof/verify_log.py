@@ -1,0 +1,66 @@
+"""What a log folder proves: the checkpoint, every tile, every entry, and with `batches/` every author."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from compliance.proof import dsse
+from compliance.proof.errors import ProofError
+from compliance.proof.facts import Fact, read_fact
+from compliance.proof.history import check_history, open_checkpoint
+from compliance.proof.log_folder import BatchFile, LogFolder
+from compliance.proof.steps import Step, Verdict
+from compliance.proof.trust import TrustFolder
+
+
+def verify_log(path: Path, trust: TrustFolder, verdict: Verdict, step: Step) -> None:
+    """Check the log folder at `path`; `step` is the step about the file. Raises ProofError at the first failure."""
+    folder = LogFolder(path)
+    text = folder.read_checkpoint()
+    step.say("a tlog-tiles prefix with entry bundles" + ("" if folder.has_batches() else ", without batches"))
+    checkpoint = open_checkpoint(text, trust, verdict)
+    with verdict.step("Hash tiles") as tiles:
+        leaves = folder.read_leaf_hashes(checkpoint)
+        tiles.say(f"{folder.files_read - 1} tile files agree; the leaf hashes give the signed root")
+        if folder.beyond:
+            tiles.say(f"{len(folder.beyond)} tile files lie beyond this checkpoint and were not checked")
+        if folder.strange:
+            tiles.say(f"{len(folder.strange)} other files were not looked at")
+    facts: list[Fact] = []
+    bare: dict[int, bytes] = {}
+    with verdict.step("Entries") as entries:
+        for leaf, data in folder.read_entries(leaves):
+            if data is None:
+                bare[leaf] = leaves[leaf]
+            else:
+                facts.append(read_fact(leaf, data))
+        entries.say(f"{len(facts):,} entries are the leaves of the tree, {len(bare)} are redacted")
+    batches = _read_batches(folder, verdict)
+    check_history(
+        facts,
+        bare,
+        trust=trust,
+        verdict=verdict,
+        envelopes=None if batches is None else lambda batch_id: _envelope(batches, batch_id),
+        require_place=lambda fact, _: _require_place(batches or {}, fact),
+        unknown_key="key.unknown",
+        is_whole=lambda _: True,
+    )
+
+
+def _read_batches(folder: LogFolder, verdict: Verdict) -> dict[str, BatchFile] | None:
+    if not folder.has_batches():
+        return None
+    with verdict.step("Batch files") as step:
+        batches = folder.read_batches()
+        step.say(f"{len(batches)} batches, each under its id, its event hashes giving the signed root")
+    return batches
+
+
+def _envelope(batches: Mapping[str, BatchFile], batch_id: str) -> dsse.Envelope | None:
+    file = batches.get(batch_id)
+    return None if file is None else file.envelope
+
+
+def _require_place(batches: Mapping[str, BatchFile], fact: Fact) -> None:
+    if batches[fact.batch].event_hashes[fact.index] != fact.event_hash:
+        raise ProofError("batch.path", "another event was signed at this position", place=fact.place)
