@@ -3,6 +3,7 @@
 import os
 
 from celery import Celery
+from celery.signals import worker_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "compliance.config.settings.production")
 app = Celery("meterproof")
@@ -11,3 +12,11 @@ app.autodiscover_tasks(["compliance.jobs"])
 app.conf.beat_schedule = {
     "jobs.tick": {"task": "jobs.tick", "schedule": 1.0, "options": {"expires": 5}},
 }
+
+
+@worker_init.connect
+def refuse_or_begin(**_: object) -> None:
+    """Ask every room whether it is safe to begin; an exception ends the worker before it takes a message."""
+    from compliance.jobs import registry
+
+    registry.start()

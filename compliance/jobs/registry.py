@@ -39,6 +39,7 @@ class PeriodicTask:
 
 _tasks: dict[str, Task] = {}
 _periodic: dict[str, PeriodicTask] = {}
+_at_start: list[Callable[[], None]] = []
 
 TaskFunction = Callable[..., Mapping[str, object] | None]
 
@@ -63,6 +64,22 @@ def periodic(name: str, *, every_seconds: float) -> Callable[[Callable[[], objec
         return function
 
     return register
+
+
+class StartRefused(Exception):
+    """It is not safe to begin. The text tells the operator why and what to do."""
+
+
+def at_start(function: Callable[[], None]) -> Callable[[], None]:
+    """Register `function()` to run once before a process serves or works. It raises StartRefused to prevent that."""
+    _at_start.append(function)
+    return function
+
+
+def start() -> None:
+    """Ask every room whether it is safe to begin. Raises StartRefused."""
+    for function in _at_start:
+        function()
 
 
 def find_task(name: str) -> Task:

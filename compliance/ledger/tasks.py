@@ -2,8 +2,9 @@
 
 import logging
 
-from compliance.jobs.registry import periodic
-from compliance.ledger import guards, integrate, publish
+from compliance.jobs.registry import StartRefused, at_start, periodic
+from compliance.ledger import guards, integrate, publish, startup
+from compliance.ledger.errors import LedgerError
 from compliance.ledger.models import LogState
 
 logger = logging.getLogger(__name__)
@@ -26,3 +27,12 @@ def look_at_guards() -> None:
     """Say so when the database would let recorded rows be changed."""
     for name in guards.missing():
         logger.error("the guard %s is missing: recorded rows could be changed. Look with: manage.py fsck", name)
+
+
+@at_start
+def refuse_a_rolled_back_database() -> None:
+    """Do not begin with a database that is older than what was signed."""
+    try:
+        startup.verify_state()
+    except LedgerError as error:
+        raise StartRefused(str(error)) from error

@@ -4,9 +4,9 @@ import signal
 import threading
 from types import FrameType
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from compliance.jobs import worker
+from compliance.jobs import registry, worker
 
 
 class Command(BaseCommand):
@@ -20,6 +20,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: object, **options: object) -> None:
         """Run until a signal comes."""
+        try:
+            registry.start()
+        except registry.StartRefused as refusal:
+            raise CommandError(str(refusal)) from None
         if options["once"]:
             names = worker.tick()
             self.stdout.write(f"ran {worker.run_until_idle()} jobs and {len(names)} periodic tasks")

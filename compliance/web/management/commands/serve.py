@@ -12,6 +12,10 @@ from types import FrameType
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from compliance.jobs import registry
 
 FIRST_PORT = 8000
 PORTS_TRIED = 50
@@ -51,6 +55,13 @@ class Command(BaseCommand):
                 if child.poll() is None:
                     child.terminate()
 
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            raise CommandError("The database is not up to date. Run: manage.py migrate")
+        try:
+            registry.start()
+        except registry.StartRefused as refusal:
+            raise CommandError(str(refusal)) from None
         signal.signal(signal.SIGINT, end)
         signal.signal(signal.SIGTERM, end)
         try:
