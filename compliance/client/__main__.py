@@ -1,0 +1,7 @@
+"""`python -m compliance.client`."""
+
+import sys
+
+from compliance.client.cli import main
+
+sys.exit(main())
