@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 
 from django.db import connection
 
-from compliance.custody import bulk, facts
+from compliance.custody import bulk, facts, rows
 from compliance.custody.facts import Statement
-from compliance.custody.models import Cause, Identifier, KeyBundle, Link, Packing, Shipment
+from compliance.custody.models import Cause, KeyBundle, Link, Packing, Shipment
 from compliance.custody.vocabulary import CORRECTED, LINKED
 from compliance.evidence import storage
 from compliance.evidence.errors import BlobDamaged, BlobMissing
@@ -64,10 +64,10 @@ def place(statement: Statement) -> tuple[bytes, int]:
     return subjects.key_of(cause["subject"]), cause["seq"]
 
 
-def mark_done(rows: Sequence[bulk.Row]) -> None:
+def mark_done(done: Sequence[bulk.Row]) -> None:
     """Note the entries of links: rows of (seq, cause key, cause seq, meter key)."""
     bulk.execute_many(
-        "UPDATE custody_link SET seq = %s WHERE cause_key = %s AND cause_seq = %s AND meter_key = %s", rows
+        "UPDATE custody_link SET seq = %s WHERE cause_key = %s AND cause_seq = %s AND meter_key = %s", done
     )
 
 
@@ -153,17 +153,6 @@ def meters_in(units: Iterable[str], *, packed_before: Statement) -> list[str]:
     return list(found)
 
 
-def known_meters(named: Iterable[str]) -> dict[str, str]:
-    """The chains of meters by any of their names; names that lead nowhere are missing."""
-    wanted = list(dict.fromkeys(named))
-    found: dict[str, str] = {}
-    for first in range(0, len(wanted), 500):
-        part = wanted[first : first + 500]
-        rows = Identifier.objects.filter(alias__in=part, single_valued=True).values_list("alias", "subject")
-        found.update(dict(rows))
-    return found
-
-
 def _write_links(statement: Statement, members: Sequence[str]) -> None:
     key = subjects.key_of(statement.subject)
     bulk.insert_missing(
@@ -185,7 +174,7 @@ def _members(statement: Statement) -> list[str] | None:
     match kind, statement.type:
         case "logistic_unit", "delivery.packed":
             named = [child for child in data["children"] if child.startswith(_METER)]
-            return list(dict.fromkeys(known_meters(named).values()))
+            return list(dict.fromkeys(rows.chains_by_name(named).values()))
         case "logistic_unit", _:
             return meters_in([statement.subject], packed_before=statement)
         case "shipment", "delivery.dispatched":
@@ -210,7 +199,7 @@ def _within(shipment: str, units: Sequence[str], statement: Statement) -> list[s
 def _inspected(statement: Statement) -> list[str]:
     """Meters that were received and are not missing."""
     missing = statement.data["missing"]
-    gone = set(known_meters(name for name in missing if name.startswith(_METER)).values())
+    gone = set(rows.chains_by_name(name for name in missing if name.startswith(_METER)).values())
     units = [name for name in missing if not name.startswith(_METER)]
     gone.update(meters_in(units, packed_before=statement))
     shipment = Shipment.objects.filter(subject_key=subjects.key_of(statement.subject)).first()
@@ -229,11 +218,11 @@ def _bundle_members(statement: Statement) -> list[str] | None:
         if bundle.members is None:
             return None
         bundle.save(update_fields=["members"])
-    chains = known_meters(bundle.members)
+    chains = rows.chains_by_name(bundle.members)
     mismatched = set()
     if statement.type == "keys.bundle_acknowledged":
         listed = statement.data["mismatch_list"]
-        mismatched = set(known_meters(listed).values())
+        mismatched = set(rows.chains_by_name(listed).values())
     members = dict.fromkeys(chains[name] for name in bundle.members if name in chains)
     return [meter for meter in members if meter not in mismatched]
 

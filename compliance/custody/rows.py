@@ -1,6 +1,6 @@
 """Rows that both meters and other chains write: names of a chain, and violations at its entries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from compliance.custody import bulk
@@ -11,6 +11,7 @@ from compliance.proof import identifiers
 from compliance.proof import subject as subjects
 
 MAX_DETAIL = 400
+_NAMES_AT_ONCE = 500  # parameters of one statement
 _IDENTIFIER = ("alias", "scheme", "value", "subject", "subject_key", "seq", "single_valued", "recorded_at")
 _VIOLATION = (
     "subject_key",
@@ -69,6 +70,16 @@ def violations(
         )
         for ordinal, violation in enumerate(found, start=first)
     ]
+
+
+def chains_by_name(names: Iterable[str]) -> dict[str, str]:
+    """The chains that single-valued names belong to; names that lead nowhere are missing."""
+    wanted = list(dict.fromkeys(names))
+    found: dict[str, str] = {}
+    for first in range(0, len(wanted), _NAMES_AT_ONCE):
+        part = wanted[first : first + _NAMES_AT_ONCE]
+        found.update(Identifier.objects.filter(alias__in=part, single_valued=True).values_list("alias", "subject"))
+    return found
 
 
 def write_identifiers(rows: Sequence[bulk.Row]) -> None:

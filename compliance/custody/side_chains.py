@@ -110,7 +110,7 @@ def _parties(about: subjects.Subject) -> set[str]:
 
 def _children_known(statement: Statement) -> tuple[str, str] | None:
     named = [child for child in statement.data["children"] if child.startswith("meter:")]
-    known = links.known_meters(named)
+    known = rows.chains_by_name(named)
     unknown = [name for name in named if name not in known]
     if unknown:
         return "precondition.child_known", f"{len(unknown)} of the meters packed are not known here, {unknown[0]} first"
@@ -207,7 +207,7 @@ def _type_registered(statement: Statement) -> None:
 
 def _packed(statement: Statement) -> None:
     data = statement.data
-    chains = links.known_meters(child for child in data["children"] if child.startswith("meter:"))
+    chains = rows.chains_by_name(child for child in data["children"] if child.startswith("meter:"))
     Packing.objects.update_or_create(
         unit_key=subjects.key_of(statement.subject),
         seq=statement.seq,
@@ -317,8 +317,7 @@ def _correct(statement: Statement) -> None:
     witnesses = Witnesses.of(told)
     seen = [witnesses.fact(entry) if entry.type in vocabulary.load().events else None for entry in told]
     voided, wrong = corrections(seen)
-    if statement.seq in wrong:
-        found = wrong[statement.seq]
+    if (found := wrong.get(len(told) - 1)) is not None:
         rows.write_violations(rows.violations(statement, found, key=key, stated=statement))
         return
     if statement.data.get("reason") != DID_NOT_OCCUR:
