@@ -14,7 +14,7 @@ from compliance.proof.errors import REASONS
 from compliance.proof.steps import Step, Verdict
 from compliance.proof.verify import Asked, verify_file
 
-MARKS = {"ok": "ok ", "said": "ok ", "bad": "BAD", "unchecked": "?  "}
+MARKS = {"ok": "ok ", "bad": "BAD", "unchecked": "?  "}
 
 
 def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> int:

@@ -25,6 +25,17 @@ SIGNATURE_BYTES: Final = 64
 _KEYID = re.compile(r"sha256:[0-9a-f]{64}")
 _MEMBERS: Final = {"algorithm", "keyid", "public_key"}
 _MAX_DER_BYTES: Final = 200  # P-256 needs 91, Ed25519 44
+_FIELD: Final = 2**255 - 19
+_SMALL_ORDER: Final = frozenset(  # y of the points of order 1, 2, 4 and 8: anyone can sign under such a "key"
+    int.from_bytes(bytes.fromhex(text), "little")
+    for text in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "ec" + "ff" * 30 + "7f",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    )
+)
 _Loaded = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 
 
@@ -50,6 +61,7 @@ class PublicKey:
         except (ValueError, UnsupportedAlgorithm):
             loaded = None
         if isinstance(loaded, ed25519.Ed25519PublicKey):
+            _require_safe_point(loaded.public_bytes_raw(), place)
             algorithm: Algorithm = "ed25519"
         elif isinstance(loaded, ec.EllipticCurvePublicKey) and isinstance(loaded.curve, ec.SECP256R1):
             algorithm = "ecdsa_p256_sha256"
@@ -164,6 +176,12 @@ class PrivateKey:
             return self._key.sign(message)
         r, s = decode_dss_signature(self._key.sign(message, ec.ECDSA(hashes.SHA256())))
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+def _require_safe_point(raw: bytes, place: str | None) -> None:
+    y = int.from_bytes(raw, "little") & (2**255 - 1)
+    if y >= _FIELD or y in _SMALL_ORDER:
+        raise ProofError("key.form", "an Ed25519 point of small order, or not in its one spelling", place=place)
 
 
 def _der_of(key: Any) -> bytes:

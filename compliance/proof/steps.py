@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from compliance.proof.errors import REASONS, ProofError
 
-Status = Literal["ok", "bad", "unchecked", "said"]
-"""`said`: true and worth saying, but nothing is wrong (a violation, a redaction)."""
+Status = Literal["ok", "bad", "unchecked"]
 
 
 @dataclass(slots=True)
