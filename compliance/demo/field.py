@@ -137,7 +137,7 @@ def _draw_fates(world: World, meters: list[Meter]) -> None:
     chance = world.chance("fates")
     for fate, rate in rates.items():
         wanted = max(field.at_least[fate], round(rate * years * len(meters)))
-        free = [meter for meter in meters if not meter.fate]
+        free = [meter for meter in meters if not meter.fate and meter.passes == 1]
         for meter in chance.sample(free, min(wanted, len(free))):
             meter.fate = fate
 
