@@ -43,6 +43,7 @@ __all__ = [
     "PlatformLog",
     "append_batch",
     "event_key",
+    "hooks",
     "platform_batch",
     "register_applier",
     "register_lock",
@@ -150,6 +151,17 @@ def register_lock(function: LockHook) -> None:
     """
     if function not in _lock_hooks:
         _lock_hooks.append(function)
+
+
+@contextmanager
+def hooks(*, appliers: Sequence[tuple[str, Applier]] = (), locks: Sequence[LockHook] = ()) -> Iterator[None]:
+    """Let only these hooks run until the block ends: for tests of the ledger alone, and for tools that replay it."""
+    before = list(_appliers), list(_lock_hooks)
+    _appliers[:], _lock_hooks[:] = appliers, locks
+    try:
+        yield
+    finally:
+        _appliers[:], _lock_hooks[:] = before
 
 
 def event_key(author: str, event_id: str) -> bytes:

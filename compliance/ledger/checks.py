@@ -16,7 +16,7 @@ def check_guards(databases: Sequence[str] | None = None, **_kwargs: Any) -> list
     return [
         Error(
             f"The database lets recorded rows be changed: {name} is missing or altered.",
-            hint="Put the guards up again with: manage.py migrate. Then look what happened with: manage.py fsck",
+            hint="Put the guards up again with: manage.py ledger guards. Then look what happened with: manage.py fsck",
             id="ledger.E001",
         )
         for using in databases or ()

@@ -3,18 +3,21 @@
 from typing import TYPE_CHECKING
 
 from django.db import models
-from django.db.backends.base.base import BaseDatabaseWrapper
 
+if TYPE_CHECKING:
+    from django.db.models.fields import _GT, _ST
 
-class BytesField(models.BinaryField):
-    """Bytes that come back as `bytes` from every engine, so that they compare, hash and key alike."""
+    class BytesField(models.BinaryField[_ST, _GT]):
+        """What type checkers see: `bytes` in and out, or None where the column is nullable."""
 
-    if TYPE_CHECKING:
         _pyi_private_set_type: bytes
         _pyi_private_get_type: bytes
 
-    def from_db_value(
-        self, value: bytes | memoryview | None, _expression: object, _connection: BaseDatabaseWrapper
-    ) -> bytes | None:
-        """Psycopg hands out memoryviews, which compare by content but sort and print otherwise."""
-        return None if value is None else bytes(value)
+else:
+
+    class BytesField(models.BinaryField):
+        """Bytes that come back as `bytes` from every engine, so that they compare, hash and key alike."""
+
+        def from_db_value(self, value, _expression, _connection):
+            """Psycopg hands out memoryviews, which compare by content but sort and print otherwise."""
+            return None if value is None else bytes(value)

@@ -112,19 +112,20 @@ def _sqlite_guards(connection: BaseDatabaseWrapper, model: type[models.Model]) -
     same = " OR ".join(
         "(" + " AND ".join(f"{quote(column)} IS NEW.{quote(column)}" for column in key) + ")" for key in _keys(model)
     )
+    present = " ".join(("SELECT 1 FROM", quote(table), "WHERE", same))
     yield Guard(
         table,
         name,
         f"CREATE TRIGGER {quote(name)} BEFORE INSERT ON {quote(table)} "
-        f"WHEN EXISTS (SELECT 1 FROM {quote(table)} WHERE {same}) "
+        f"WHEN EXISTS ({present}) "
         f"BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END",
     )
 
 
 def _keys(model: type[models.Model]) -> list[list[str]]:
-    primary = [field.column for field in model._meta.pk_fields]
-    unique = [[field.column] for field in model._meta.concrete_fields if field.unique and field.column not in primary]
-    return [primary, *unique]
+    primary = [str(field.column) for field in model._meta.pk_fields]
+    unique = [str(field.column) for field in model._meta.concrete_fields if field.unique]
+    return [primary, *([column] for column in unique if column not in primary)]
 
 
 def _with_partitions(cursor: CursorWrapper, table: str) -> list[str]:

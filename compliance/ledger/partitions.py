@@ -37,7 +37,7 @@ class CreatePartitionedModel(CreateModel):
         model = to_state.apps.get_model(app_label, self.name)
         table = model._meta.db_table
         quote = schema_editor.quote_name
-        statement, params = schema_editor.table_sql(model)  # type: ignore[attr-defined]
+        statement, params = schema_editor.table_sql(model)
         schema_editor.execute(f"{statement} PARTITION BY HASH ({quote(self.column)})", params or None)
         for remainder in range(PARTITIONS):
             schema_editor.execute(

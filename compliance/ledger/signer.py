@@ -31,8 +31,9 @@ LOCK: Final = "lock"
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """What was signed last. `right_edge` lets the tree be continued from it without reading the log."""
+    """What was signed last, and how many before it. `right_edge` lets the tree be continued without reading the log."""
 
+    number: int
     checkpoint: Checkpoint
     right_edge: bytes
     note: str
@@ -57,7 +58,9 @@ def last_signed() -> Signed | None:
             raise ValueError("its right edge is of another tree")
         if note.split(stored["note"])[0] != checkpoint.to_text():
             raise ValueError("its note is of another tree")
-        return Signed(checkpoint, edge.to_bytes(), stored["note"], parse_time(stored["signed_at"]))
+        return Signed(
+            int(stored["number"]), checkpoint, edge.to_bytes(), stored["note"], parse_time(stored["signed_at"])
+        )
     except (KeyError, TypeError, ValueError, ProofError) as error:
         raise StateRefused(f"{path} contradicts itself ({error}). Restore it from its backup.") from None
 
@@ -94,6 +97,7 @@ def sign(*, expected: Checkpoint | None, edge: merkle.RightEdge, consistency: Se
     signed = note.sign(checkpoint.to_text(), [keys.log_signer()])
     reach("ledger.signer.signed")
     memory = {
+        "number": last.number + 1 if last else 1,
         "origin": origin,
         "size": checkpoint.size,
         "root": checkpoint.root.hex(),

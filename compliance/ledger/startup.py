@@ -45,8 +45,8 @@ def compare_with_signer() -> None:
         raise StateRefused(
             f"The database is older than the log that was signed. The signer has signed {last.checkpoint.size} entries "
             f"(at {last.signed_at:%Y-%m-%d %H:%M:%S} UTC), the database knows {state.size if state else 0}. It was "
-            "probably restored from a backup. Going on would give others a second history: restore a database that holds "
-            f"at least {last.checkpoint.size} entries. Entries recorded since that backup are in "
+            "probably restored from a backup. Going on would give others a second history: restore a database that "
+            f"holds at least {last.checkpoint.size} entries. Entries recorded since that backup are in "
             f"{tiles.folder() / 'tile' / 'entries'}."
         )
     edge = merkle.RightEdge.from_bytes(last.right_edge)
@@ -64,16 +64,16 @@ def _require_nothing_was_signed() -> None:
     published = tiles.read_checkpoint()
     if CheckpointRow.objects.exists() or published is not None:
         raise StateRefused(
-            f"{settings.METERPROOF['SIGNER_DIR']} does not remember what was signed, but checkpoints were published. Put the "
-            "folder back from its backup: a signer without memory can be made to sign two histories."
+            f"{settings.METERPROOF['SIGNER_DIR']} does not remember what was signed, but checkpoints were published. "
+            "Put the folder back from its backup: a signer without memory can be made to sign two histories."
         )
 
 
 def _require_same_origin(last: Signed) -> None:
     if last.checkpoint.origin != settings.METERPROOF["ORIGIN"]:
         raise StateRefused(
-            f"The signer signs for the log {last.checkpoint.origin}, the settings say {settings.METERPROOF['ORIGIN']}. A log "
-            "keeps its origin for ever: mend METERPROOF_ORIGIN, or choose an empty METERPROOF_VAR for a new log."
+            f"The signer signs for the log {last.checkpoint.origin}, the settings say {settings.METERPROOF['ORIGIN']}. "
+            "A log keeps its origin for ever: mend METERPROOF_ORIGIN, or choose an empty METERPROOF_VAR for a new log."
         )
 
 
@@ -88,8 +88,8 @@ def _require_published_follows(last: Signed) -> None:
         raise StateRefused(f"{tiles.folder() / tiles.CHECKPOINT} is no checkpoint: {error.detail}") from None
     if published.size > last.checkpoint.size:
         raise StateRefused(
-            f"A checkpoint of {published.size} entries is published, but the signer remembers {last.checkpoint.size} only. "
-            f"Put {settings.METERPROOF['SIGNER_DIR']} back from its backup."
+            f"A checkpoint of {published.size} entries is published, but the signer remembers {last.checkpoint.size} "
+            f"only. Put {settings.METERPROOF['SIGNER_DIR']} back from its backup."
         )
     if published.size == last.checkpoint.size and published != last.checkpoint:
         raise StateRefused("The published checkpoint is of another tree than the one that was signed.")

@@ -105,11 +105,11 @@ def drop_superseded(old_size: int, new_size: int) -> None:
                 shutil.rmtree(folder() / f"{layout.entries_path(index)}.p", ignore_errors=True)
 
 
-def batch_file(batch: Batch) -> bytes:
+def batch_file(envelope: bytes, event_hashes: bytes) -> bytes:
     """Canonical `{envelope,event_hashes}` around the stored envelope."""
-    hashes = batch.event_hashes
-    listed = ",".join(f'"{hashes[at : at + 32].hex()}"' for at in range(0, len(hashes), merkle.HASH_BYTES))
-    return b'{"envelope":%b,"event_hashes":[%b]}' % (batch.envelope, listed.encode())
+    size = merkle.HASH_BYTES
+    listed = ",".join(f'"{event_hashes[at : at + size].hex()}"' for at in range(0, len(event_hashes), size))
+    return b'{"envelope":%b,"event_hashes":[%b]}' % (envelope, listed.encode())
 
 
 def _pieces(first: int, last: int) -> Iterator[tuple[int, list[Leaf]]]:
@@ -144,7 +144,8 @@ def _write_entry_bundles(first: int, piece: Sequence[Leaf], touched: set[Path]) 
 def _write_batches(old_size: int, new_size: int, touched: set[Path]) -> None:
     ids = LeafRange.objects.filter(first_index__gte=old_size, first_index__lt=new_size).values_list("batch", flat=True)
     for batch_id in ids.order_by("first_index").iterator():
-        _write(f"{BATCHES}/{batch_id.hex()}.json", batch_file(Batch.objects.get(id=batch_id)), touched)
+        batch = Batch.objects.get(id=batch_id)
+        _write(f"{BATCHES}/{batch_id.hex()}.json", batch_file(batch.envelope, batch.event_hashes), touched)
 
 
 def _write(path: str, data: bytes, touched: set[Path]) -> None:

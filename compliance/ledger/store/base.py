@@ -7,7 +7,7 @@ parallel sequences, one element an entry or a chain, because a thousand small ob
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 BEFORE_FIRST_ENTRY: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -49,6 +49,15 @@ class EntryRows:
 
 class Store(Protocol):
     """What an engine must do. Every method runs inside the caller's transaction."""
+
+    def select(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query: bytes as `bytes`, times as the engine gives them (see `stored_time`)."""
+
+    def stored_time(self, moment: datetime) -> object:
+        """What `select` gives for `moment`."""
+
+    def any_of(self, column: str, items: Sequence[bytes]) -> tuple[str, list[object]]:
+        """A condition that `column` is one of `items`, all of one length, and its parameters."""
 
     def claim_batch(self, *, batch_id: bytes, payload_sha256: bytes, envelope: bytes, event_hashes: bytes) -> bool:
         """Insert the batch; False if one with this payload is there, also one that commits while we wait for it."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import repeat
 from typing import Any, Final
 
 from django.db import IntegrityError, connection, transaction
@@ -14,6 +13,21 @@ _PARAMETERS: Final = 500  # below SQLITE_MAX_VARIABLE_NUMBER of every build
 
 class SqliteStore:
     """See `Store`."""
+
+    def select(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Plain."""
+        with connection.cursor() as cursor:
+            cursor.execute(statement, list(parameters))  # type: ignore[arg-type]
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
+
+    def stored_time(self, moment: datetime) -> object:
+        """As text."""
+        return _text(moment)
+
+    def any_of(self, column: str, items: Sequence[bytes]) -> tuple[str, list[object]]:
+        """As many parameters as items, so not too many of them."""
+        return f"{column} IN ({','.join(['%s'] * len(items))})", list(items)
 
     def claim_batch(self, *, batch_id: bytes, payload_sha256: bytes, envelope: bytes, event_hashes: bytes) -> bool:
         """Look first: under the write lock nobody else can insert between."""
@@ -36,10 +50,11 @@ class SqliteStore:
             )
         }
         new = [key for key in keys if key not in found]
+        moment = _text(BEFORE_FIRST_ENTRY)
         with connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO ledger_head (subject, seq, hash, recorded_at) VALUES (%s, -1, %s, %s)",
-                zip(new, repeat(b""), repeat(_text(BEFORE_FIRST_ENTRY))),
+                [(key, b"", moment) for key in new],
             )
         return [found.get(key) or ChainHead(key, -1, b"", BEFORE_FIRST_ENTRY) for key in keys]
 
@@ -56,7 +71,7 @@ class SqliteStore:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.executemany(
                     "INSERT INTO ledger_event_key (key, event_hash, subject, seq) VALUES (%s, %s, %s, %s)",
-                    zip(keys, event_hashes, subjects, seqs, strict=True),
+                    list(zip(keys, event_hashes, subjects, seqs, strict=True)),
                 )
         except IntegrityError:
             return False
@@ -64,20 +79,16 @@ class SqliteStore:
 
     def insert_entries(self, rows: EntryRows) -> None:
         """One statement, prepared once."""
+        moment = _text(rows.recorded_at)
+        columns = zip(rows.subjects, rows.seqs, rows.prevs, rows.hashes, rows.bodies, rows.indexes, strict=True)
         with connection.cursor() as cursor:
             cursor.executemany(
                 'INSERT INTO ledger_entry (subject, seq, prev, hash, body, batch, "index", recorded_at) '
                 "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-                zip(
-                    rows.subjects,
-                    rows.seqs,
-                    rows.prevs,
-                    rows.hashes,
-                    rows.bodies,
-                    repeat(rows.batch),
-                    rows.indexes,
-                    repeat(_text(rows.recorded_at)),
-                ),
+                [
+                    (subject, seq, prev, hash_, body, rows.batch, index, moment)
+                    for subject, seq, prev, hash_, body, index in columns
+                ],
             )
 
     def move_heads(self, heads: Sequence[ChainHead], recorded_at: datetime) -> None:
@@ -102,5 +113,6 @@ def _text(moment: datetime) -> str:
     return str(connection.ops.adapt_datetimefield_value(moment))
 
 
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+def _moment(naive: datetime) -> datetime:
+    """Django's connection converts the column, without the zone."""
+    return naive.replace(tzinfo=UTC)

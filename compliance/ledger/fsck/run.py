@@ -1,0 +1,76 @@
+"""The order of an fsck, on one snapshot of the database."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from django.db import connection, transaction
+
+from compliance.ledger import guards, signer, startup, tiles
+from compliance.ledger.errors import LedgerError
+from compliance.ledger.fsck import relations
+from compliance.ledger.fsck.bytes_pass import BytesPass
+from compliance.ledger.fsck.problems import FsckResult, Problem
+from compliance.ledger.fsck.published import PublishedLog
+from compliance.ledger.models import LogState
+
+Comparison = Callable[[], Iterable[Problem]]
+_comparisons: list[Comparison] = []
+
+
+def register_fsck(function: Comparison) -> None:
+    """Let another room compare its own tables with the ledger, as part of every fsck."""
+    if function not in _comparisons:
+        _comparisons.append(function)
+
+
+def run(*, progress: Callable[[int, int], None] | None = None) -> FsckResult:
+    """Compare everything with everything; `progress(done, total)` is called now and then with entries."""
+    started = time.monotonic()
+    result = FsckResult()
+    published_note = tiles.read_checkpoint()  # before the snapshot, so that the snapshot is not older
+    with _snapshot():
+        state = LogState.objects.filter(id=1).first()
+        if state is None:
+            _expect_nothing(result)
+        else:
+            published = PublishedLog(result, published_note)
+            BytesPass(result, state, published, progress).run()
+            published.finish()
+            relations.compare(result)
+        for name in guards.missing():
+            result.add(
+                "guard.missing", name, "the database lets recorded rows be changed; put it up: manage.py ledger guards"
+            )
+        for comparison in _comparisons:
+            for problem in comparison():
+                result.add(problem.code, problem.place, problem.detail)
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def _expect_nothing(result: FsckResult) -> None:
+    try:
+        startup.compare_with_signer()
+    except LedgerError as error:
+        result.add("log_state.missing", "log_state", str(error))
+    if signer.last_signed() is None and relations.count("ledger_entry"):
+        result.add("log_state.missing", "log_state", "there are entries but no log")
+
+
+@contextmanager
+def _snapshot() -> Iterator[None]:
+    """One state of the database from beginning to end, without keeping anybody from writing."""
+    if connection.in_atomic_block:
+        yield
+    elif connection.vendor == "postgresql":
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield
+    else:
+        mode, connection.transaction_mode = connection.transaction_mode, "DEFERRED"  # type: ignore[attr-defined]
+        try:
+            with transaction.atomic():
+                yield
+        finally:
+            connection.transaction_mode = mode  # type: ignore[attr-defined]

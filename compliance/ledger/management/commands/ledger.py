@@ -1,0 +1,90 @@
+"""`manage.py ledger`: create the log, integrate, publish, look at it, and mend what can be mended."""
+
+from argparse import ArgumentParser
+from collections.abc import Callable
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from compliance.ledger import clock_guard, guards, integrate, publish, selectors, setup, signer, startup
+from compliance.ledger.errors import LedgerError
+from compliance.ledger.models import Pending
+
+
+class Command(BaseCommand):
+    """One word says what to do. Errors say what is wrong and how to go on; nothing is half done."""
+
+    help = "Create, integrate, publish or inspect the log."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        words = parser.add_subparsers(dest="word", required=True)
+        words.add_parser(
+            "init", help="make the keys, the first entries and the trust folder; does nothing the second time"
+        )
+        words.add_parser("integrate", help="give committed batches their place in the log")
+        publishing = words.add_parser("publish", help="integrate, then sign and publish a checkpoint over everything")
+        publishing.add_argument(
+            "--rebuild", action="store_true", help="first derive every published file from the rows again"
+        )
+        words.add_parser(
+            "status", help="say how far the log is, and whether database, signer and files belong together"
+        )
+        words.add_parser(
+            "guards", help="put up the guards of the insert-only tables again, naming those that were missing"
+        )
+        words.add_parser("accept-clock", help="say that the clock is right although it is far ahead of the last entry")
+
+    def handle(self, *_args: Any, word: str, **options: Any) -> None:
+        work: dict[str, Callable[[], None]] = {
+            "init": self._init,
+            "integrate": self._integrate,
+            "publish": lambda: self._publish(rebuild=options["rebuild"]),
+            "status": self._status,
+            "guards": self._guards,
+            "accept-clock": self._accept_clock,
+        }
+        try:
+            work[word]()
+        except LedgerError as error:
+            raise CommandError(str(error)) from None
+
+    def _init(self) -> None:
+        made = setup.create_log()
+        self.stdout.write(
+            "The log is created." if made else "There is a log already; the trust folder is written again."
+        )
+        self.stdout.write(f"Trust folder: {setup.write_trust_folder()}")
+
+    def _integrate(self) -> None:
+        self.stdout.write(f"{integrate.integrate()} entries integrated; the log has {selectors.log_size()}.")
+
+    def _publish(self, *, rebuild: bool) -> None:
+        integrate.integrate()
+        checkpoint = publish.rebuild() if rebuild else publish.publish()
+        if checkpoint is None:
+            self.stdout.write("Nothing new to publish.")
+        else:
+            self.stdout.write(f"Published a checkpoint over {checkpoint.size} entries, root {checkpoint.root.hex()}.")
+
+    def _status(self) -> None:
+        signed = signer.last_signed()
+        self.stdout.write(f"entries in the log   {selectors.log_size()}")
+        self.stdout.write(f"batches waiting      {Pending.objects.count()}")
+        self.stdout.write(f"last signed          {signed.checkpoint.size if signed else 'nothing yet'}")
+        for name in guards.missing():
+            self.stdout.write(self.style.ERROR(f"guard missing        {name}"))
+        startup.compare_with_signer()
+        self.stdout.write(self.style.SUCCESS("Database, signer and published files belong together."))
+
+    def _guards(self) -> None:
+        missing = guards.missing()
+        for name in missing:
+            self.stdout.write(self.style.WARNING(f"was missing: {name}"))
+        guards.install()
+        self.stdout.write(
+            "All guards are up. Look what happened meanwhile with: manage.py fsck" if missing else "All guards are up."
+        )
+
+    def _accept_clock(self) -> None:
+        clock_guard.accept(however_long=True)
+        self.stdout.write(f"The log goes on from {clock_guard.latest_seen():%Y-%m-%d %H:%M:%S} UTC.")
