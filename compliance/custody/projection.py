@@ -60,20 +60,23 @@ _VISIBILITY = ("subject_key", "organisation", "from_seq", "to_seq", "last_seen")
 
 def apply(context: AppendContext, entries: Sequence[AppendedEntry]) -> None:
     """Project the entries of a batch that is being appended."""
-    apply_statements(
-        [
-            Statement(
-                subject=entry.subject,
-                seq=entry.seq,
-                hash=entry.hash,
-                recorded_at=entry.recorded_at,
-                event=entry.event,
-                author=entry.author,
-                keyids=context.signers,
-            )
-            for entry in entries
-        ]
-    )
+    apply_statements(statements_of(context, entries))
+
+
+def statements_of(context: AppendContext, entries: Sequence[AppendedEntry]) -> list[Statement]:
+    """The entries of a batch that is being appended, as they will be read later."""
+    return [
+        Statement(
+            subject=entry.subject,
+            seq=entry.seq,
+            hash=entry.hash,
+            recorded_at=entry.recorded_at,
+            event=entry.event,
+            author=entry.author,
+            keyids=context.signers,
+        )
+        for entry in entries
+    ]
 
 
 def apply_statements(told: Sequence[Statement]) -> None:

@@ -9,3 +9,13 @@ class ProvisioningConfig(AppConfig):
     name = "compliance.provisioning"
     label = "provisioning"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Index every batch that is appended, after custody has judged it; be rebuilt with custody."""
+        from compliance.custody import rebuild
+        from compliance.ledger.append import register_applier
+        from compliance.provisioning import projection
+        from compliance.provisioning.models import PROJECTIONS
+
+        register_applier("", projection.apply)
+        rebuild.register(projection.apply_statements, PROJECTIONS)

@@ -1,22 +1,120 @@
 """Projections: what the append writes is what the fold says, and what a replay of the log makes again."""
 
 import pytest
+from django.core.management import call_command
+from django.db import connection
 
-from compliance.custody import links
-from compliance.custody.models import Violation
+from compliance.custody import facts, links, profiles, rebuild, vocabulary
+from compliance.custody.lifecycle import fold
+from compliance.custody.models import Identifier, Link, Meter, Violation, Visibility
+from compliance.ledger.integrate import integrate
+from compliance.provisioning.models import KeyRegistryEntry
 from tests.custody import world
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_engines]
+METERS = [world.title(number) for number in (1, 2, 3)]
 
 
 def test_the_honest_life_of_three_meters(parties):
-    meters = [world.title(number) for number in (1, 2, 3)]
-    world.live(parties, meters)
+    world.live(parties, METERS)
     assert list(Violation.objects.values_list("subject", "seq", "code", "detail")) == []
-    for subject in meters:
+    for subject in METERS:
         meter = world.meter(subject)
         assert (meter.claimed_state, meter.assured_state) == ("disposed", "disposed")
         assert (meter.holder, meter.owner, meter.controller) == ("", "", "")
         assert meter.manufacturer == "elster"
         assert meter.meter_type == "AS3000"
     assert not links.is_behind()
+    assert list(rebuild.compare()) == []
+
+
+def test_a_replay_makes_the_same_rows(parties):
+    world.live(parties, METERS, until="install.commissioned")
+    integrate()
+    world.live({**parties}, [world.title(9)], until="mfg.calibrated")  # not integrated yet
+    before = list(Meter.objects.order_by("subject").values())
+    assert list(rebuild.compare()) == []
+    made = rebuild.rebuild()
+    assert list(Meter.objects.order_by("subject").values()) == before
+    assert made.rows["custody_meter"] == 4
+    assert made.entries > 60
+
+
+def test_the_projection_is_the_fold_of_the_chain(parties):
+    world.live(parties, METERS, until="keys.rotated")
+    for subject in METERS:
+        _, seen = facts.chain_facts(subject)
+        state = fold(seen, words=vocabulary.load(), profiles=profiles.active()).state
+        meter = world.meter(subject)
+        assert (meter.claimed_state, meter.assured_state) == (state.claimed, state.assured)
+        assert (meter.holder, meter.owner, meter.controller) == (state.holder, state.owner, state.controller)
+        assert (meter.key_state, meter.seal_state, meter.trust) == (state.key_state, state.seal_state, state.trust)
+
+
+TAMPERINGS = {
+    "custody_meter": "UPDATE custody_meter SET holder = 'thief' WHERE subject = '{meter}'",
+    "custody_violation": "INSERT INTO custody_violation (subject_key, subject, seq, ordinal, code, detail, event_type, "
+    "author, recorded_at) SELECT subject_key, subject, 0, 7, 'x', 'x', 'x', 'x', last_recorded_at FROM custody_meter",
+    "custody_identifier": "DELETE FROM custody_identifier WHERE scheme = 'dlms_ldn'",
+    "custody_visibility": "UPDATE custody_visibility SET from_seq = from_seq + 1",
+    "custody_link": "UPDATE custody_link SET seq = NULL",
+    "custody_packing": "DELETE FROM custody_packing",
+    "custody_shipment": "UPDATE custody_shipment SET consignee = 'thief'",
+    "custody_keybundle": "UPDATE custody_keybundle SET recipient = 'thief'",
+    "custody_cause": "DELETE FROM custody_cause",
+    "custody_organisationroles": "UPDATE custody_organisationroles SET roles = '[]'",
+    "provisioning_keyregistryentry": "UPDATE provisioning_keyregistryentry SET registry_tag = ''",
+    "provisioning_sealnumber": "DELETE FROM provisioning_sealnumber",
+    "provisioning_cellvisit": "DELETE FROM provisioning_cellvisit WHERE event_type = 'cell.sealed'",
+}
+
+
+@pytest.mark.parametrize("table", TAMPERINGS)
+def test_what_does_not_come_from_the_log_is_found(parties, table):
+    world.live(parties, METERS[:1], until="ownership.transferred")
+    with connection.cursor() as cursor:
+        cursor.execute(TAMPERINGS[table].format(meter=METERS[0]))
+    problems = list(rebuild.compare())
+    assert problems
+    assert {problem.place.split()[0] for problem in problems} == {table}
+    assert {problem.code for problem in problems} == {"projection.differs"}
+    call_command("rebuild_projections", verbosity=0)
+    assert list(rebuild.compare()) == []
+
+
+def test_names_lead_to_the_chain_they_joined(parties):
+    world.live(parties, METERS[:1], until="mfg.assembled")
+    assert dict(Identifier.objects.values_list("alias", "subject")) == {
+        METERS[0]: METERS[0],
+        "meter:dlms_ldn:ELS0000000000001": METERS[0],
+    }
+
+
+def test_links_say_how_each_meter_was_reached(parties):
+    world.live(parties, METERS, until="ownership.transferred")
+    reached = list(Link.objects.filter(meter=METERS[0]).order_by("id").values_list("effect", flat=True))
+    assert reached == [
+        "delivery.packed",
+        "keys.bundle_released",
+        "delivery.dispatched",
+        "delivery.received",
+        "delivery.inspected",
+        "keys.bundle_acknowledged",
+        "ownership.transferred",
+    ]
+    assert not Link.objects.filter(seq=None).exists()
+
+
+def test_visibility_follows_custody(parties):
+    world.live(parties, METERS[:1], until="ownership.transferred")
+    seen = dict(Visibility.objects.values_list("organisation", "to_seq"))
+    assert seen.keys() == {"elster", "spedition", "stadtwerk"}
+    assert seen["stadtwerk"] is None
+    assert seen["elster"] is not None
+    assert seen["spedition"] is not None
+
+
+def test_keys_are_marked_destroyed_with_the_meter(parties):
+    world.live(parties, METERS[:1], until="eol.sanitised")
+    assert KeyRegistryEntry.objects.count() > 0
+    assert not KeyRegistryEntry.objects.filter(destroyed_seq=None).exists()
