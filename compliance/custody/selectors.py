@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from compliance.accounts import policy
 from compliance.accounts.policy import Actor, Reach
@@ -130,6 +131,21 @@ def meters_visible_to(actor: Actor) -> QuerySet[Meter]:
     return Meter.objects.none()
 
 
+def meters_shared_now(actor: Actor) -> QuerySet[Meter]:
+    """Meters that `actor` is a party to now, with `shown_violations`: those that stand at entries it may see.
+
+    Lists may filter and sort by any column of these: none says more than the actor may know. What it handed on is in
+    `meters_visible_to`.
+    """
+    found = meters_visible_to(actor)
+    if policy.reach(actor, ACTION) == Reach.ALL:
+        return found.annotate(shown_violations=F("violation_count"))
+    shown = _violations_of(actor, OuterRef("subject_key")).order_by().values("subject_key")
+    return found.filter(Exists(_intervals(_organisations(actor)).filter(to_seq=None))).annotate(
+        shown_violations=Coalesce(Subquery(shown.annotate(number=Count("id")).values("number")), 0)
+    )
+
+
 def meter_page(
     actor: Actor,
     *,
@@ -211,6 +227,18 @@ def chain_of(meter: Meter, actor: Actor) -> list[ChainLink]:
 def may_see(meter: Meter, seq: int, actor: Actor) -> bool:
     """Whether `actor` may see that entry of the meter's chain."""
     return any(interval.holds(seq) for interval in _seen_by(meter, actor))
+
+
+def sees_whole_chain(meter: Meter, actor: Actor) -> bool:
+    """Whether `actor` may see every entry of the meter's chain, and so may have its proof bundle."""
+    expected = 0
+    for interval in sorted(_seen_by(meter, actor), key=lambda each: each.from_seq):
+        if interval.from_seq > expected:
+            return False
+        if interval.to_seq is None:
+            return True
+        expected = max(expected, interval.to_seq + 1)
+    return False
 
 
 def walk(subject: str, *, to_seq: int | None = None) -> Iterator[Step]:
