@@ -9,3 +9,10 @@ class FrameworksConfig(AppConfig):
     name = "compliance.frameworks"
     label = "frameworks"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Let the database itself keep loaded editions as they are."""
+        from compliance.ledger import guards
+
+        for model in self.get_models():
+            guards.protect(model)
