@@ -28,6 +28,7 @@ from compliance.proof.times import format_time
 DEFAULT_KEY_LIFE = timedelta(days=90)
 LONGEST_KEY_LIFE = timedelta(days=365)  # a credential nobody renews for a year is one nobody misses
 ROTATION_OVERLAP = timedelta(days=7)  # how long the old key of a rotation still works: a maintenance window at a plant
+MAX_NAME = 200  # the column's width
 _ORGANISATION_ID = re.compile(r"[a-z][a-z0-9_]{1,30}")
 _KEYID = re.compile(r"sha256:[0-9a-f]{64}")
 _RESERVED_IDS = frozenset({"org", "sha256", "origin", PLATFORM, *SCHEMES})
@@ -204,7 +205,7 @@ def revoke_api_key(*, by: Actor, key: ApiKey) -> ApiKey:
 
 
 def _check_organisation(*, name: str, roles: Sequence[str], first_key: str, signature_policy: str) -> None:
-    if not name.strip() or len(name) > Organisation._meta.get_field("name").max_length:
+    if not name.strip() or len(name) > MAX_NAME:
         raise Refused("request.value", "a name has 1 to 200 characters", pointer="/name")
     unknown = sorted(set(roles) - set(MarketRole.values))
     if unknown or not roles:

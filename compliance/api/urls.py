@@ -1,6 +1,80 @@
-"""Addresses of the REST interface."""
+"""Addresses of the REST interface, the public log and the health checks."""
 
-from django.urls import URLPattern
+from django.urls import path, re_path, register_converter
+
+from compliance.api.views import (
+    api_keys,
+    batches,
+    docs,
+    events,
+    evidence,
+    fallback,
+    health,
+    jobs,
+    log,
+    meters,
+    organisations,
+    service,
+)
 
 app_name = "api"
-urlpatterns: list[URLPattern] = []
+
+V1 = "api/v1/"
+
+
+class Hash:
+    """64 lower-case hex digits."""
+
+    regex = "[0-9a-f]{64}"
+
+    def to_python(self, value: str) -> str:
+        """As it is."""
+        return value
+
+    def to_url(self, value: str) -> str:
+        """As it is."""
+        return value
+
+
+class Position(Hash):
+    """A position in a batch, one spelling each."""
+
+    regex = "(?:0|[1-9][0-9]{0,4})"
+
+
+register_converter(Hash, "hash")
+register_converter(Position, "position")
+
+urlpatterns = [
+    path("livez", health.live, name="live"),
+    path("readyz", health.ready, name="ready"),
+    path("log/checkpoint", log.checkpoint, name="checkpoint"),
+    re_path(f"^{log.TILE}$", log.tile, name="tile"),
+    path("docs/problems", docs.problems, name="problems"),
+    path(f"{V1}schema", docs.schema, name="schema"),
+    path(f"{V1}schema.yaml", docs.schema_yaml, name="schema_yaml"),
+    path(f"{V1}docs", docs.explore, name="explore"),
+    path(f"{V1}service", service.Service.as_view(), name="service"),
+    path(f"{V1}organisations", organisations.OrganisationList.as_view(), name="organisations"),
+    path(f"{V1}organisations/<str:organisation_id>", organisations.OrganisationDetail.as_view(), name="organisation"),
+    path(f"{V1}api-keys", api_keys.ApiKeyList.as_view(), name="api_keys"),
+    path(f"{V1}api-keys/<str:api_key_id>", api_keys.ApiKeyDetail.as_view(), name="api_key"),
+    path(f"{V1}api-keys/<str:api_key_id>/rotate", api_keys.ApiKeyRotation.as_view(), name="api_key_rotation"),
+    path(f"{V1}batches", batches.BatchList.as_view(), name="batches"),
+    path(f"{V1}batches/<hash:batch_id>", batches.BatchDetail.as_view(), name="batch"),
+    path(f"{V1}events/<hash:batch_id>/<position:index>", events.EventDetail.as_view(), name="event"),
+    path(f"{V1}events/<hash:batch_id>/<position:index>/receipt", events.EventReceipt.as_view(), name="receipt"),
+    path(f"{V1}events/<hash:batch_id>/<position:index>/proof", events.EventProof.as_view(), name="proof"),
+    path(f"{V1}subjects", events.SubjectLookup.as_view(), name="subjects"),
+    path(f"{V1}meters", meters.MeterList.as_view(), name="meters"),
+    path(f"{V1}meters/<str:meter_id>", meters.MeterDetail.as_view(), name="meter"),
+    path(f"{V1}meters/<str:meter_id>/events", meters.MeterEvents.as_view(), name="meter_events"),
+    path(f"{V1}meters/<str:meter_id>/proof", meters.MeterProof.as_view(), name="meter_proof"),
+    path(f"{V1}evidence", evidence.EvidenceList.as_view(), name="evidence_list"),
+    path(f"{V1}evidence/<str:evidence_id>", evidence.EvidenceDetail.as_view(), name="evidence"),
+    path(
+        f"{V1}evidence/<str:evidence_id>/files/<str:sha256>", evidence.EvidenceContent.as_view(), name="evidence_file"
+    ),
+    path(f"{V1}jobs/<str:job_id>", jobs.JobDetail.as_view(), name="job"),
+    re_path(r"^(?:api|log)/", fallback.nothing_here, name="nothing_here"),
+]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 # Before `base` is read: every path of a test process lies in a folder of its own.
 _VAR = Path(tempfile.mkdtemp(prefix="meterproof-test-"))
+(_VAR / "static").mkdir()  # WhiteNoise warns of a missing folder, and warnings are errors here
 for _name in [name for name in os.environ if name.startswith("METERPROOF_")]:
     del os.environ[_name]
 os.environ["METERPROOF_VAR"] = str(_VAR)

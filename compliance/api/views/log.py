@@ -1,0 +1,47 @@
+"""The public face of the log: its checkpoint and hash tiles, as files (C2SP tlog-tiles).
+
+They hold hashes only, so everybody may have them. Entry bundles hold the events themselves and are never served here.
+"""
+
+from pathlib import Path
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
+
+from compliance.ledger import tiles
+
+FOR_EVER = "public, max-age=31536000, immutable"  # a tile has one content for ever
+MOMENT = "public, max-age=1"  # the specification asks for a few seconds at most; ours is new each second
+TILE = r"log/tile/(?P<path>(?:[0-9]|[1-5][0-9]|6[0-3])/(?:x[0-9]{3}/)*[0-9]{3}(?:\.p/[1-9][0-9]{0,2})?)"
+
+
+@csrf_exempt
+@require_safe
+def checkpoint(request: HttpRequest) -> HttpResponse:
+    """`/log/checkpoint`: the signed note that was published last."""
+    note = _read(tiles.folder() / tiles.CHECKPOINT)
+    return _public(note, content_type="text/plain; charset=utf-8", cache=MOMENT)
+
+
+@csrf_exempt
+@require_safe
+def tile(request: HttpRequest, path: str) -> HttpResponse:
+    """`/log/tile/<L>/<N>[.p/<W>]`: hashes of one level of the tree."""
+    return _public(_read(tiles.folder() / "tile" / path), content_type="application/octet-stream", cache=FOR_EVER)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise Http404 from None
+
+
+def _public(data: bytes, *, content_type: str, cache: str) -> HttpResponse:
+    headers = {
+        "Cache-Control": cache,
+        "Access-Control-Allow-Origin": "*",  # monitors and verifiers in other people's pages
+        "Cross-Origin-Resource-Policy": "cross-origin",
+    }
+    return HttpResponse(data, content_type=content_type, headers=headers)
