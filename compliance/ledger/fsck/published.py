@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,7 @@ from django.conf import settings
 from compliance.ledger import keys, signer, tiles
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.fsck.problems import FsckResult
-from compliance.ledger.models import Batch
+from compliance.ledger.models import Batch, LogState
 from compliance.ledger.models import Checkpoint as CheckpointRow
 from compliance.ledger.signer import Signed
 from compliance.proof import layout, merkle, note
@@ -22,14 +23,31 @@ _HASH: Final = merkle.HASH_BYTES
 _PAGE: Final = 500
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the signer remembers and what is published, at one moment between two publishings."""
+
+    signed: Signed | None
+    note: str | None
+
+
+def look(result: FsckResult) -> Shown:
+    """Take both while no publisher is at work. Notes an unreadable memory."""
+    with signer.exclusive(wait=True):
+        try:
+            return Shown(signer.last_signed(), tiles.read_checkpoint())
+        except LedgerError as error:
+            result.add("signer.unreadable", f"{signer.MEMORY} of the signer", str(error))
+            return Shown(None, tiles.read_checkpoint())
+
+
 class PublishedLog:
     """Takes the leaves in order and compares each file as soon as its last leaf is there."""
 
-    def __init__(self, result: FsckResult, published_note: str | None) -> None:
+    def __init__(self, result: FsckResult, shown: Shown) -> None:
         self._result = result
-        self._note = published_note
-        self._signed = self._last_signed()
-        self._size = self._published_size(published_note)
+        self._shown = shown
+        self._size = self._published_size(shown.note)
         self._levels: list[list[bytes]] = []
         self._bodies: list[bytes] = []
         self._leaves = 0
@@ -72,7 +90,6 @@ class PublishedLog:
         if self._bodies:
             self._compare_bundle(self._size // TILE_WIDTH)
         self._look_for_other_files()
-        self._compare_published_note()
         self._compare_signer()
 
     def _add(self, level: int, hash_: bytes) -> None:
@@ -154,7 +171,7 @@ class PublishedLog:
     def _check_earlier_tile(self, name: str, level: int | None, index: int, width: int) -> None:
         whole = layout.width_of(self._size, level or 0, index)
         if width > whole:
-            if self._size_now_in_files() <= self._size:
+            if width > layout.width_of(self._largest_size(), level or 0, index):
                 self._result.add("file.unexpected", name, "the published log is not that long")
             return
         if width == whole:
@@ -194,51 +211,35 @@ class PublishedLog:
                 "checkpoint.root", place, "the signed root is not that of the entries: they were changed since"
             )
 
-    def _compare_published_note(self) -> None:
-        latest = CheckpointRow.objects.order_by("-size").first()
-        if self._note is None:
-            if latest is not None:
-                self._result.add("checkpoint.file", tiles.CHECKPOINT, "the file is missing")
-            return
-        if not CheckpointRow.objects.filter(note=self._note, size=self._size).exists():
-            self._result.add(
-                "checkpoint.file", tiles.CHECKPOINT, "the published note is not one of the stored checkpoints"
-            )
-
     def _compare_signer(self) -> None:
-        signed, place = self._signed, f"{signer.MEMORY} of the signer"
-        rows = CheckpointRow.objects.count()
+        """Memory, row and file hold one note: the last. A crash may leave them apart until the next publishing."""
+        place = f"{signer.MEMORY} of the signer"
+        latest = CheckpointRow.objects.order_by("-size").first()
+        signed = self._shown.signed
         if signed is None:
-            if rows:
+            if latest is not None or self._shown.note is not None:
                 self._result.add("signer.missing", place, "checkpoints were published, but the signer remembers none")
             return
         try:
             note.open_note(signed.note, [keys.log_signer().verifier])
         except ProofError as error:
             self._result.add(error.code, place, error.detail)
+        mend = "if publishing was interrupted, mend it with: manage.py ledger publish"
+        if self._shown.note != signed.note:
+            self._result.add("checkpoint.file", tiles.CHECKPOINT, f"it is not the note that was signed last; {mend}")
         row = CheckpointRow.objects.filter(size=signed.checkpoint.size).first()
-        not_yet_recorded = row is None and self._note != signed.note  # a crash between the two; publishing mends it
-        if row is not None and row.note != signed.note:
-            self._result.add("signer.note", place, f"checkpoint {row.size} holds another note")
-        if row is None and not not_yet_recorded:
-            self._result.add(
-                "checkpoint.missing", f"checkpoint {signed.checkpoint.size}", "published, but no row holds it"
-            )
-        if rows + not_yet_recorded != signed.number:
-            detail = f"the signer has signed {signed.number} checkpoints, {rows} are stored"
-            self._result.add("checkpoint.missing", "checkpoint", detail)
-        newest = CheckpointRow.objects.order_by("-size").values_list("size", flat=True).first() or 0
-        if newest > signed.checkpoint.size:
-            self._result.add("signer.behind", place, f"a checkpoint over {newest} entries is stored")
-        if self._size > signed.checkpoint.size:
-            self._result.add("signer.behind", place, f"a checkpoint over {self._size} entries is published")
+        if row is None or row.note != signed.note:
+            self._result.add("checkpoint.row", f"checkpoint {signed.checkpoint.size}", f"not what was signed; {mend}")
+        stored = CheckpointRow.objects.filter(size__lte=signed.checkpoint.size).count()
+        if stored != signed.number:
+            detail = f"the signer has signed {signed.number} checkpoints up to here, {stored} are stored"
+            self._result.add("checkpoint.missing", f"checkpoint {signed.checkpoint.size}", detail)
+        if latest is not None and latest.size > signed.checkpoint.size and not self._went_on():
+            self._result.add("signer.behind", place, f"a checkpoint over {latest.size} entries is stored")
 
-    def _last_signed(self) -> Signed | None:
-        try:
-            return signer.last_signed()
-        except LedgerError as error:
-            self._result.add("signer.unreadable", f"{signer.MEMORY} of the signer", str(error))
-            return None
+    def _went_on(self) -> bool:
+        """A publisher may have signed more since we looked."""
+        return self._shown != look(self._result)
 
     def _published_size(self, text: str | None) -> int:
         """Of the published note if it is a real one, else of the last that was stored: files are compared all the
@@ -249,9 +250,11 @@ class PublishedLog:
             return size
         return CheckpointRow.objects.order_by("-size").values_list("size", flat=True).first() or 0
 
-    def _size_now_in_files(self) -> int:
-        """A publisher may have gone on while we read."""
-        return _size_of(tiles.read_checkpoint())
+    def _largest_size(self) -> int:
+        """A publisher writes tiles before it signs and may be interrupted then; and it goes on while we read."""
+        integrated = LogState.objects.values_list("size", flat=True).get(id=1)
+        with signer.exclusive(wait=True):
+            return max(integrated, _size_of(tiles.read_checkpoint()))
 
     def _rows(self) -> Iterator[CheckpointRow]:
         last = -1

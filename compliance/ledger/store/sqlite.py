@@ -15,15 +15,15 @@ class SqliteStore:
     """See `Store`."""
 
     def select(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Plain."""
+        """As Django's connection reads the columns."""
         with connection.cursor() as cursor:
             cursor.execute(statement, list(parameters))  # type: ignore[arg-type]
             rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
 
     def stored_time(self, moment: datetime) -> object:
-        """As text."""
-        return _text(moment)
+        """Without the zone: so Django's connection reads the column."""
+        return moment.replace(tzinfo=None)
 
     def any_of(self, column: str, items: Sequence[bytes]) -> tuple[str, list[object]]:
         """As many parameters as items, so not too many of them."""
