@@ -6,7 +6,7 @@ shape is described in docs/frameworks.md; the files in fixtures/frameworks/ are 
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -154,31 +154,19 @@ def read_list(data: bytes, *, name: str, head: ListHead) -> FrameworkFile:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise CatalogueError(name, f"byte {problem.start}", "is not UTF-8; save the list as CSV UTF-8") from problem
-    reader = csv.DictReader(io.StringIO(text), strict=True)
-    columns = list(reader.fieldnames or [])
-    for wanted in ("id", "title"):
-        if wanted not in columns:
-            raise CatalogueError(name, "line 1", f"has no column `{wanted}`; the columns are {', '.join(CSV_COLUMNS)}")
-    if unknown := [column for column in columns if column not in CSV_COLUMNS]:
-        raise CatalogueError(
-            name, "line 1", f"has the unknown column `{unknown[0]}`; known are {', '.join(CSV_COLUMNS)}"
-        )
     groups: dict[str, dict[str, str]] = {}
     requirements: list[dict[str, Any]] = []
-    try:
-        for row in reader:
-            if None in row or None in row.values():
-                raise CatalogueError(name, f"line {reader.line_num}", f"has not exactly {len(columns)} fields")
-            filled = {key: value.strip() for key, value in row.items() if value.strip()}
-            group = filled.setdefault("group", "all")
-            groups.setdefault(group, {"id": group[:64], "title": group})
-            filled["group"] = group[:64]
-            filled.setdefault("kind", "control")
-            filled.setdefault("verification", Verification.VERIFIED_SECONDARY)
-            filled.setdefault("source_ref", f"{head.title} {head.edition}, {filled.get('id', '')}")
-            requirements.append(filled)
-    except csv.Error as problem:
-        raise CatalogueError(name, f"line {reader.line_num}", f"is not CSV: {problem}") from problem
+    for line, row in _csv_rows(text, name):
+        if None in row or None in row.values():
+            raise CatalogueError(name, f"line {line}", "has not exactly as many fields as line 1")
+        filled = {key: value.strip() for key, value in row.items() if value.strip()}
+        group = filled.setdefault("group", "all")
+        groups.setdefault(group, {"id": group[:64], "title": group})
+        filled["group"] = group[:64]
+        filled.setdefault("kind", "control")
+        filled.setdefault("verification", Verification.VERIFIED_SECONDARY)
+        filled.setdefault("source_ref", f"{head.title} {head.edition}, {filled.get('id', '')}")
+        requirements.append(filled)
     document = {
         "framework": {
             "id": head.key,
@@ -198,6 +186,23 @@ def read_list(data: bytes, *, name: str, head: ListHead) -> FrameworkFile:
     return _framework(document, name, sha256(data).hexdigest())
 
 
+def _csv_rows(text: str, name: str) -> Iterator[tuple[int, dict[Any, Any]]]:
+    """Line number and fields of each line after the first, which names the columns."""
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    known = ", ".join(CSV_COLUMNS)
+    try:
+        columns = list(reader.fieldnames or [])
+        for wanted in ("id", "title"):
+            if wanted not in columns:
+                raise CatalogueError(name, "line 1", f"has no column `{wanted}`; the columns are {known}")
+        if unknown := [column for column in columns if column not in CSV_COLUMNS]:
+            raise CatalogueError(name, "line 1", f"has the unknown column `{unknown[0]}`; known are {known}")
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as problem:
+        raise CatalogueError(name, f"line {reader.line_num}", f"is not CSV: {problem}") from problem
+
+
 class _UniqueNames(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
     """Plain YAML without the second value of a repeated name winning silently."""
 
@@ -205,6 +210,8 @@ class _UniqueNames(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.Sa
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, "a name must be text", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"`{key}` is said twice", key_node.start_mark)
             seen.add(key)

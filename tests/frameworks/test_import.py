@@ -93,8 +93,8 @@ def test_a_bad_file_is_answered_with_the_place(old, new, place, detail):
     [
         ("title\nOne\n", "line 1", "no column `id`"),
         ("id,title,colour\n1,One,red\n", "line 1", "unknown column `colour`"),
-        ("id,title\nA\n", "line 2", "not exactly 2 fields"),
-        ("id,title\nA,One,more\n", "line 2", "not exactly 2 fields"),
+        ("id,title\nA\n", "line 2", "not exactly as many"),
+        ("id,title\nA,One,more\n", "line 2", "not exactly as many"),
         ('id,title\nA,"One\n', "line", "not CSV"),
         ("id,title\nA,\n", "requirements[0].title", "is missing"),
         ("id,title\n", "groups", "at least one"),
