@@ -181,6 +181,19 @@ def meter_page(
     return MeterPage(meters=shown, next=shown[-1].subject if len(page) > limit else None)
 
 
+def handed_on(actor: Actor, *, after: str | None = None, limit: int = DEFAULT_LIMIT) -> MeterPage:
+    """Meters that `actor` was a party to and is no more, each as it saw it last, in the order of their subject."""
+    own = _organisations(actor)
+    found = meters_visible_to(actor).filter(~Exists(_intervals(own).filter(to_seq=None)))
+    if policy.reach(actor, ACTION) != Reach.OWN:
+        return MeterPage(meters=[], next=None)
+    if after is not None:
+        found = found.filter(subject__gt=after)
+    page = list(_with_last_seen(found, own).order_by("subject")[: limit + 1])
+    shown = _cut(page[:limit], actor)
+    return MeterPage(meters=shown, next=shown[-1].subject if len(page) > limit else None)
+
+
 def meter(public_id: str, actor: Actor) -> Meter | None:
     """A meter by its public id, as `actor` may see it; None if there is none or it is not for this actor."""
     found = meters_visible_to(actor).filter(public_id=public_id)

@@ -111,6 +111,13 @@ def head(subject: str) -> StoredHead | None:
     return StoredHead(subject, row.seq, row.hash, row.recorded_at) if row else None
 
 
+def heads(subjects: Sequence[str]) -> dict[str, bytes]:
+    """Hashes of the last entries of those chains that have one."""
+    keys = {key_of(subject): subject for subject in subjects}
+    rows = Head.objects.filter(subject__in=list(keys), seq__gte=0).values_list("subject", "hash")
+    return {keys[key]: digest for key, digest in rows}
+
+
 def batch(batch_id: str) -> StoredBatch | None:
     """A batch by its id."""
     row = Batch.objects.filter(id=bytes.fromhex(batch_id)).first()
