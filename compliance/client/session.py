@@ -210,6 +210,10 @@ class Session:
                 return None
             raise
 
+    def pause(self) -> None:
+        """Wait a moment before asking again for something that is under way."""
+        time.sleep(1 / CHECKS_PER_SECOND)
+
     def wait_for_job(self, job_id: str, *, patience_seconds: float = 600.0) -> Mapping[str, Any]:
         """The job when it is over. Raises Refused if it failed, Unreachable if it takes longer than your patience."""
         deadline = time.monotonic() + patience_seconds
@@ -221,7 +225,7 @@ class Session:
                 raise Refused(status=500, code="job.failed", detail=str(job.get("failure") or "The job failed."))
             if time.monotonic() > deadline:
                 raise Unreachable(f"The job {job_id} is still {job['state']}.")
-            time.sleep(1 / CHECKS_PER_SECOND)
+            self.pause()
 
 
 def _problem(problem: Mapping[str, Any]) -> LineProblem:

@@ -176,6 +176,35 @@ def _damaged_carton(garden: Garden) -> bool:
     return False
 
 
+def _inspection_corrected(garden: Garden) -> bool:
+    """A carton was scanned twice; an hour later the inspection is declared void and done again."""
+    for shipment in garden.world.shipments:
+        if garden.take(shipment.subject):
+            right = garden.said(shipment.subject, "delivery.inspected")[-1]
+            wrong = garden.say(
+                right,
+                at=right.at,
+                data={**right.data, "found_count": right.data["found_count"] + 1},
+                members=right.members,
+            )
+            right.at += timedelta(hours=2)
+            garden.say(
+                wrong,
+                at=wrong.at + timedelta(hours=1),
+                type="record.corrected",
+                data={
+                    "corrects": wrong.stand_in,
+                    "reason": "did_not_occur",
+                    "replacement": None,
+                    "declared_at": format_time(wrong.at + timedelta(hours=1)),
+                },
+                members=right.members,
+                corrects=wrong,
+            )
+            return garden.decoy("AN-15", "an inspection declared void and done again", shipment.subject)
+    return False
+
+
 def _left_in_stock(garden: Garden) -> bool:
     meter = garden.meter(in_stock)
     if meter is None:
@@ -208,5 +237,6 @@ DECOYS: tuple[Decoy, ...] = (
     _consigned_to_the_installer,
     _removed_properly,
     _damaged_carton,
+    _inspection_corrected,
     _left_in_stock,
 )

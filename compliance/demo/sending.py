@@ -10,7 +10,7 @@ from typing import Any
 from compliance.client import Outcome
 from compliance.demo.customers import Customer
 from compliance.demo.papers import Paper
-from compliance.demo.statements import Lane, PlannedBatch, Wave
+from compliance.demo.statements import Lane, PlannedBatch, Statement, Wave
 from compliance.proof import batch
 
 Advance = Callable[[int], None]
@@ -34,6 +34,12 @@ class Sent:
         """Events that an earlier run had sent."""
         return sum(outcome.duplicates for _, outcome in self.outcomes)
 
+    def remember(self, customer: Customer) -> None:
+        """Know what an earlier run was answered: its events will now be duplicates."""
+        for kept in customer.session.receipts:
+            for entry in kept.read().payload["entries"]:
+                self.entries[entry["event_id"]] = entry["hash"]
+
     def take(self, customer: Customer, outcome: Outcome) -> None:
         """Note an answer."""
         with self._lock:
@@ -47,6 +53,8 @@ def send_waves(
 ) -> Sent:
     """Send all of a wave before any of the next; within a wave, queues at the same time."""
     sent = Sent()
+    for customer in customers.values():
+        sent.remember(customer)
 
     def send_lane(lane: Lane) -> None:
         for planned in lane:
@@ -74,7 +82,7 @@ def sign(planned: PlannedBatch, customers: Mapping[str, Customer], sent: Sent) -
     )
 
 
-def _event(statement: Any, sent: Sent) -> dict[str, Any]:
+def _event(statement: Statement, sent: Sent) -> dict[str, Any]:
     event: dict[str, Any] = statement.event()
     if statement.corrects is not None:
         event["corrects"] = event["data"]["corrects"] = sent.entries[statement.corrects.id]

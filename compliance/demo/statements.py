@@ -7,6 +7,7 @@ from different queues lie in different waves, in the order they happened; within
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import groupby
 from typing import Any
 from uuid import UUID, uuid5
@@ -49,6 +50,11 @@ class Statement:
     def leaves_at(self) -> tuple[datetime, int]:
         """Sort key: when it goes out; what was said first goes first."""
         return (self.sent_at or self.at, self.number)
+
+    @property
+    def stand_in(self) -> str:
+        """Stands for the hash of its entry until the platform has answered."""
+        return sha256(self.id.encode()).hexdigest()
 
     def event(self) -> dict[str, Any]:
         """The unsigned event. Where it corrects another, the hash of that entry is still to be filled in."""
@@ -124,9 +130,12 @@ Wave = Sequence[Lane]  # lanes that may go out at the same time
 def plan(statements: Iterable[Statement]) -> list[Wave]:
     """Waves in the order they must be sent; all of a wave before any of the next."""
     last: dict[str, tuple[int, str, bool]] = {}
+    said_in_wave: dict[str, int] = {}
     waves: list[dict[str, list[Statement]]] = []
     for statement in statements:
         wave, queue = 0, statement.desk.queue
+        if statement.corrects is not None:  # it names the hash that the answer to the original tells
+            wave = said_in_wave[statement.corrects.id] + 1
         for subject in _touched(statement):
             if (before := last.get(subject)) is not None:
                 earlier, said_in, by_link = before
@@ -134,6 +143,7 @@ def plan(statements: Iterable[Statement]) -> list[Wave]:
         while len(waves) <= wave:
             waves.append({})
         waves[wave].setdefault(queue, []).append(statement)
+        said_in_wave[statement.id] = wave
         last[statement.subject] = (wave, queue, False)
         for member in statement.members:
             last[member] = (wave, queue, True)

@@ -40,10 +40,10 @@ def fact(statement: Statement) -> Fact:
         type=statement.type,
         author=statement.desk.organisation,
         data=statement.data,
-        hash=statement.id,
+        hash=statement.stand_in,
         signers=tuple(SIGNERS[name] for name in statement.desk.signers),
         roles=ROLES[statement.desk.organisation],
-        corrects=statement.corrects.id if statement.corrects else None,
+        corrects=statement.corrects.stand_in if statement.corrects else None,
     )
 
 

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from compliance.custody import shapes
@@ -19,7 +19,12 @@ PARAMETERS = Parameters.load()
 DETECTORS = {"AN-01", "AN-02", "AN-04", "AN-05", "AN-06", "AN-07", "AN-10", "AN-14", "AN-15", "AN-23"}
 sizes = st.integers(min_value=PARAMETERS.plants.smallest_run, max_value=90)
 seeds = st.integers(min_value=0, max_value=99_999)
-few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a smaller failing run says no more than a larger one
+)
 
 
 def scenario(meters: int = 120, seed: int = 3) -> Scenario:
@@ -79,8 +84,11 @@ def test_every_event_is_one_the_platform_takes(meters: int, seed: int) -> None:
         events.check_event(statement.event())
         kind = words.events[statement.type]
         assert not shapes.of(statement.type).problems(statement.data), (statement.type, statement.data)
-        assert kind.emitted_by & ROLES[statement.desk.organisation], statement.type
-        assert statement.subject.split(":")[0] in kind.kinds
+        if statement.corrects is None:
+            assert kind.emitted_by & ROLES[statement.desk.organisation], statement.type
+            assert statement.subject.split(":")[0] in kind.kinds
+        else:
+            assert statement.corrects.desk.organisation == statement.desk.organisation
 
 
 def test_a_large_run_plants_three_of_each_and_decoys_of_each() -> None:
