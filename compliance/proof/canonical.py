@@ -46,7 +46,7 @@ def encode(value: object) -> bytes:
         data = _dumps(value, option=_PLAIN)
     except TypeError:
         data = b""
-    if _read_fast(data, None, MAX_DEPTH + 2, _DSSE_NAME) is not None:
+    if value and _read_fast(data, None, MAX_DEPTH + 2, _DSSE_NAME) == value:
         return data
     _require_plain(value, "", 1)
     if not data:

@@ -7,6 +7,7 @@ what is refused; `canonical.py` has a faster one that may only say yes or "don't
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Final, NoReturn, TypeVar
 
 from compliance.proof.errors import ProofError
@@ -19,16 +20,20 @@ BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 _T = TypeVar("_T")
 
-_SPACE = re.compile(r"[ \t\n\r]*")
-_STRING = re.compile(r'"((?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+)"')
+_STRING: Final = r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"'
+_INTEGER: Final = r"-?(?:0|[1-9][0-9]*+)(?![0-9.eE])"
+_TOKEN = re.compile(
+    rf"[ \t\n\r]*+(?:({_STRING})([ \t\n\r]*+:)?|([{{}}\[\],])|({_INTEGER})|(true|false|null)(?!\w))"
+)
+_TEXT, _NAMED, _PUNCTUATION, _NUMBER, _LITERAL = 1, 2, 3, 4, 5  # groups of _TOKEN; _NAMED is a string and a colon
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})(?:\\u([0-9a-fA-F]{4}))?|(.))")
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(?![0-9])")
+_SPACE = re.compile(r"[ \t\n\r]*+")
 _OTHER_NUMBER = re.compile(r"-?(?:Infinity|NaN|(?:0|[1-9][0-9]*+)(?:\.[0-9]|[eE][+-]?[0-9]))")
-_LITERAL = re.compile(r"(?:true|false|null)(?![A-Za-z0-9_])")
-_LITERALS: Final[dict[str, bool | None]] = {"true": True, "false": False, "null": None}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_LITERALS: Final[dict[str, bool | None]] = {"true": True, "false": False, "null": None}
 _SHORT_ESCAPES: Final = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _MAX_DIGITS: Final = 17  # sixteen digits and a sign: longer text is not worth converting
+_CACHED_NAMES: Final = 8_192  # bounds the memory that a stranger's names can take
 
 
 def parse(
@@ -59,6 +64,7 @@ def split_items(data: bytes, *, place: str | None = None) -> list[tuple[int, byt
     return _Splitter(data, place).items()
 
 
+@lru_cache(maxsize=_CACHED_NAMES)
 def is_name(text: str) -> bool:
     """Whether `text` may be a member name."""
     return _NAME.fullmatch(text) is not None
@@ -95,50 +101,64 @@ class _Reader:
         self.names: list[str] = []
 
     def read(self) -> JSON:
+        """The one value of the text. After a value comes a comma or a bracket; `wanted` says what comes elsewhere."""
         text, containers, names = self.text, self.containers, self.names
-        at = self._skip(0)
+        match = _TOKEN.match
         value: JSON
+        at, wanted = 0, "value"
         while True:
-            first = text[at : at + 1]
-            if first == "{" or first == "[":
-                if len(containers) >= self.max_depth:
-                    self._refuse("json.depth", f"nested deeper than {self.max_depth}", at)
-                inside = self._skip(at + 1)
-                if first == "{":
-                    if text.startswith("}", inside):
-                        value, at = {}, inside + 1
-                    else:
-                        containers.append({})
+            token = match(text, at)
+            if token is None:
+                self._refuse_token(at, wanted)
+            group = token.lastindex
+            if wanted == "value" or wanted == "value or ]":
+                if group == _TEXT:
+                    value = self._string(token.group(_TEXT), token.start(_TEXT))
+                elif group == _NUMBER:
+                    value = self._integer(token.group(_NUMBER), token.start(_NUMBER))
+                elif group == _LITERAL:
+                    value = _LITERALS[token.group(_LITERAL)]
+                elif group == _PUNCTUATION:
+                    bracket = token.group(_PUNCTUATION)
+                    if bracket == "{" or bracket == "[":
+                        if len(containers) >= self.max_depth:
+                            self._refuse("json.depth", f"nested deeper than {self.max_depth}", token.end() - 1)
+                        containers.append({} if bracket == "{" else [])
                         names.append("")
-                        at = self._read_name(inside)
+                        at, wanted = token.end(), "name or }" if bracket == "{" else "value or ]"
                         continue
-                elif text.startswith("]", inside):
-                    value, at = [], inside + 1
+                    if bracket != "]" or wanted == "value":
+                        self._refuse("json.syntax", "expected a value", token.end() - 1)
+                    names.pop()
+                    value = containers.pop()
                 else:
-                    containers.append([])
-                    names.append("")
-                    at = inside
-                    continue
+                    self._refuse("json.syntax", "a colon where a comma or bracket belongs", token.end() - 1)
+            elif group == _NAMED and wanted != "comma":
+                self._take_name(token.group(_TEXT), token.start(_TEXT))
+                at, wanted = token.end(), "value"
+                continue
+            elif group == _PUNCTUATION and token.group(_PUNCTUATION) == "}" and wanted == "name or }":
+                names.pop()
+                value = containers.pop()
             else:
-                value, at = self._read_scalar(first, at)
+                self._refuse("json.syntax", "expected a member name and a colon", token.end() - 1)
+            at = token.end()
             while containers:
                 container = containers[-1]
-                at = self._skip(at)
-                if isinstance(container, list):
+                if type(container) is list:
                     container.append(value)
-                    if text.startswith(",", at):
-                        at = self._skip(at + 1)
-                        break
-                    if not text.startswith("]", at):
-                        self._refuse("json.syntax", "expected a comma or the end of the array", at)
                 else:
-                    container[names[-1]] = value
-                    if text.startswith(",", at):
-                        at = self._read_name(self._skip(at + 1))
-                        break
-                    if not text.startswith("}", at):
-                        self._refuse("json.syntax", "expected a comma or the end of the object", at)
-                at += 1
+                    container[names[-1]] = value  # type: ignore[call-overload]
+                token = match(text, at)
+                mark = token.group(_PUNCTUATION) if token is not None else None
+                if token is None or mark is None:
+                    self._refuse("json.syntax", "expected a comma or a closing bracket", self._skip(at))
+                at = token.end()
+                if mark == ",":
+                    wanted = "value" if type(container) is list else "name"
+                    break
+                if mark != ("]" if type(container) is list else "}"):
+                    self._refuse("json.syntax", "expected a comma or a closing bracket", at - 1)
                 names.pop()
                 value = containers.pop()
             else:
@@ -147,51 +167,37 @@ class _Reader:
                     self._refuse("json.syntax", "something stands after the value", at)
                 return value
 
-    def _skip(self, at: int) -> int:
-        space = _SPACE.match(self.text, at)
-        return space.end() if space else at
-
-    def _read_name(self, at: int) -> int:
-        name, after = self._read_string(at, "a member name")
-        container = self.containers[-1]
-        if name in container:
+    def _take_name(self, spelled: str, at: int) -> None:
+        name = self._unescape(spelled[1:-1], at) if "\\" in spelled else spelled[1:-1]
+        if name in self.containers[-1]:
             self._refuse("json.duplicate_name", f"the member {name!r} occurs twice", at)
-        if _NAME.fullmatch(name) is None and name not in self.extra_names:
+        if not is_name(name) and name not in self.extra_names:
             self._refuse("json.name", f"{name[:80]!r} is no member name of ours ([a-z][a-z0-9_]*, at most 64)", at)
         self.names[-1] = name
-        after = self._skip(after)
-        if not self.text.startswith(":", after):
-            self._refuse("json.syntax", "expected a colon after the member name", after)
-        return self._skip(after + 1)
 
-    def _read_scalar(self, first: str, at: int) -> tuple[str | int | bool | None, int]:
-        if first == '"':
-            text, after = self._read_string(at, "a string")
-            limit = self.max_string_bytes
-            if limit is not None and len(text) * 4 > limit and len(text.encode()) > limit:
-                self._refuse("json.string_size", f"a string of {len(text.encode())} bytes, at most {limit} fit", at)
-            return text, after
-        literal = _LITERAL.match(self.text, at)
-        if literal:
-            return _LITERALS[literal.group()], literal.end()
-        if _OTHER_NUMBER.match(self.text, at):
-            self._refuse("json.number", "only integers are numbers here; a decimal is written as a string", at)
-        number = _NUMBER.match(self.text, at)
-        if number is None:
-            self._refuse("json.syntax", "expected a value", at)
-        digits = number.group()
+    def _string(self, spelled: str, at: int) -> str:
+        text = self._unescape(spelled[1:-1], at) if "\\" in spelled else spelled[1:-1]
+        limit = self.max_string_bytes
+        if limit is not None and len(text) * 4 > limit and len(text.encode()) > limit:
+            self._refuse("json.string_size", f"a string of {len(text.encode())} bytes, at most {limit} fit", at)
+        return text
+
+    def _integer(self, digits: str, at: int) -> int:
         if digits == "-0":
             self._refuse("json.number", "minus zero is not written", at)
         if len(digits) > _MAX_DIGITS or abs(int(digits)) > MAX_INTEGER:
             self._refuse("json.number", f"beyond +-{MAX_INTEGER}; write it as a string", at)
-        return int(digits), number.end()
+        return int(digits)
 
-    def _read_string(self, at: int, wanted: str) -> tuple[str, int]:
-        match = _STRING.match(self.text, at)
-        if match is None:
-            self._refuse("json.syntax", f"expected {wanted}, well escaped and closed", at)
-        raw = match.group(1)
-        return (self._unescape(raw, at) if "\\" in raw else raw), match.end()
+    def _skip(self, at: int) -> int:
+        space = _SPACE.match(self.text, at)
+        return space.end() if space else at
+
+    def _refuse_token(self, at: int, wanted: str) -> NoReturn:
+        at = self._skip(at)
+        if _OTHER_NUMBER.match(self.text, at) and wanted.startswith("value"):
+            self._refuse("json.number", "only integers are numbers here; a decimal is written as a string", at)
+        self._refuse("json.syntax", f"expected a {wanted}, well spelled and closed", at)
 
     def _unescape(self, raw: str, at: int) -> str:
         out: list[str] = []
@@ -232,7 +238,9 @@ class _Reader:
 class _Splitter:
     """Finds where members or items begin and end, by strings and brackets alone, so that each can be read by itself."""
 
-    _token = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},:]|[^\s\[\]{},:"]++', re.DOTALL)
+    _text = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+    _scalar = re.compile(rb'[^\s\[\]{},:"]++')
+    _to_bracket = re.compile(rb'[^"\[\]{}]*+(?:"(?:[^"\\]++|\\.)*+"[^"\[\]{}]*+)*+([\[\]{}])', re.DOTALL)
     _space = re.compile(rb"[ \t\n\r]*")
     _close = {b"{": b"}", b"[": b"]"}
 
@@ -247,9 +255,7 @@ class _Splitter:
             return self._finish(at + 1, out)
         while True:
             at = self._after_space(at)
-            name = self._match(at)
-            if not name.startswith(b'"'):
-                self._refuse("expected a member name", at)
+            name = self._match(self._text, at)
             at = self._after_space(at + len(name))
             if self._peek(at) != b":":
                 self._refuse("expected a colon after the member name", at)
@@ -291,25 +297,27 @@ class _Splitter:
         return out
 
     def _skip_value(self, at: int) -> int:
-        open_brackets: list[bytes] = []
-        while True:
-            at = self._after_space(at)
-            token = self._match(at)
-            at += len(token)
-            if token in self._close:
-                open_brackets.append(self._close[token])
-            elif token in (b"}", b"]"):
-                if not open_brackets or open_brackets.pop() != token:
-                    self._refuse("a bracket closes what was not opened", at - 1)
-            elif not open_brackets and token in (b",", b":"):
-                self._refuse("expected a value", at - 1)
-            if not open_brackets:
-                return at
+        first = self._peek(at)
+        if first not in self._close:
+            return at + len(self._match(self._text if first == b'"' else self._scalar, at))
+        open_brackets = [self._close[first]]
+        at += 1
+        while open_brackets:
+            match = self._to_bracket.match(self.data, at)
+            if match is None:
+                self._refuse("a bracket or a string never ends", at)
+            bracket = match.group(1)
+            at = match.end()
+            if bracket in self._close:
+                open_brackets.append(self._close[bracket])
+            elif open_brackets.pop() != bracket:
+                self._refuse("a bracket closes what was not opened", at - 1)
+        return at
 
-    def _match(self, at: int) -> bytes:
-        match = self._token.match(self.data, at)
+    def _match(self, pattern: re.Pattern[bytes], at: int) -> bytes:
+        match = pattern.match(self.data, at)
         if match is None:
-            self._refuse("ends too early" if at >= len(self.data) else "a string that never ends", at)
+            self._refuse("ends too early" if at >= len(self.data) else "expected a value, well closed", at)
         return match.group()
 
     def _peek(self, at: int) -> bytes:

@@ -170,14 +170,14 @@ class World:
         data = {"effective_at": effective_at, "reason_code": reason_code, "reason": "test"}
         return self.event(subject.signing_key(key_of(key).public.keyid), "org.key_revoked", data)
 
-    def redact(self, leaf: int, **changes: Any) -> None:
-        """Say that `leaf` goes, then let its bytes go."""
+    def redact(self, leaf: int, *, named: int | None = None, **changes: Any) -> None:
+        """Say that `leaf` (or `named` instead) goes, then let its bytes go."""
         stored = self.leaves[leaf]
         data = {
             "subject": stored.subject,
             "seq": stored.seq,
             "hash": stored.hash.hex(),
-            "leaf": leaf,
+            "leaf": leaf if named is None else named,
             "authority": "court",
             "reason": "order 1",
             **changes,
@@ -268,9 +268,10 @@ class World:
             "checkpoint": self.note(),
             "entries": shown,
             "batches": [self.batches[batch_id].envelope for batch_id in ids],
-            "heads_envelope": self.heads_envelope(sorted(whole)),
             **changes,
         }
+        if "heads_envelope" not in values:
+            values["heads_envelope"] = self.heads_envelope(sorted(whole))
         return bundle.build(**values)
 
     def _bundle_entry(self, index: int, path: list[bytes]) -> BundleEntry:
