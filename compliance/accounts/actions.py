@@ -121,7 +121,12 @@ def grant_role(*, by: Actor, person: Person, organisation: Organisation, role: s
         end_role(by=by, membership=earlier, reason=f"replaced by {role}")
     membership = Membership.objects.create(person=person, organisation=organisation, role=role)
     with platform_batch(actor=_actor_of(by)) as log:
-        data = {"person": membership.actor_id, "role": MembershipRole(role).value, "scope": organisation.pk, "until": None}
+        data = {
+            "person": membership.actor_id,
+            "role": MembershipRole(role).value,
+            "scope": organisation.pk,
+            "until": None,
+        }
         log.record(membership.subject, "role.granted", data)
     person.forget_memberships()
     return membership

@@ -12,10 +12,12 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         """Follow the log: keys are locked in the append, and its `org.*` entries become rows."""
-        from compliance.accounts import locks, projection, selectors
+        from compliance.accounts import fsck, locks, projection, selectors
         from compliance.ledger import append, setup
+        from compliance.ledger.fsck import register_fsck
 
         append.register_lock(locks.hold_signing_keys)
         append.register_applier("org.", projection.follow)
         append.register_applier("", projection.check_signers)
         setup.register_pins(selectors.pins)
+        register_fsck(fsck.compare)

@@ -9,11 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from compliance.accounts import selectors
-from compliance.accounts.key_lines import KEY_REGISTERED, KEY_REVOKED, REGISTERED, KeyLines
+from compliance.accounts.key_lines import KEY_REVOKED, KeyLines
 from compliance.accounts.models import Organisation, SigningKey
 from compliance.ledger.append import AppendContext, AppendedEntry
 from compliance.ledger.errors import Refused
 from compliance.proof.times import parse_time
+
+Row = dict[str, Any]
 
 
 def follow(context: AppendContext, entries: Sequence[AppendedEntry]) -> None:
@@ -31,7 +33,7 @@ def follow(context: AppendContext, entries: Sequence[AppendedEntry]) -> None:
         first = problems[0]
         raise Refused(first.code, first.detail, index=first.index, pointer=first.pointer, others=problems[1:])
     for entry in entries:
-        apply(entry.event, recorded_at=entry.recorded_at)
+        _apply(entry.event, entry.recorded_at)
 
 
 def check_signers(context: AppendContext, entries: Sequence[AppendedEntry]) -> None:
@@ -46,58 +48,65 @@ def check_signers(context: AppendContext, entries: Sequence[AppendedEntry]) -> N
             raise Refused(code, f"{keyid} may not sign at {context.recorded_at.isoformat()}")
 
 
-def apply(event: Mapping[str, Any], *, recorded_at: datetime) -> None:
-    """Move the rows as `event`, recorded at that time, says. The rules were checked before it became an entry."""
-    match event["type"]:
-        case "org.registered":
-            _register_organisation(event, recorded_at)
-        case "org.key_registered":
-            _register_key(event, recorded_at)
-        case "org.key_revoked":
-            _revoke_key(event, recorded_at)
-
-
-FOLLOWED = (REGISTERED, KEY_REGISTERED, KEY_REVOKED)
-
-
-def _register_organisation(event: Mapping[str, Any], recorded_at: datetime) -> None:
+def organisation_after(known: Mapping[str, Any] | None, event: Mapping[str, Any], recorded_at: datetime) -> Row:
+    """The row of an organisation after org.registered; `known` is the row before, None if there was none."""
     data = event["data"]
-    organisation_id = event["subject"].rpartition(":")[2]
-    known = Organisation.objects.filter(pk=organisation_id).first() or Organisation(
-        pk=organisation_id, registered_at=recorded_at
-    )
-    known.name, known.roles, known.first_key = data["name"], data["roles"], data["first_key"]
-    if known.first_key not in known.first_keys:
-        known.first_keys = [*known.first_keys, known.first_key]
-    known.save()
+    before: list[str] = list(known["first_keys"]) if known else []
+    return {
+        "name": data["name"],
+        "roles": data["roles"],
+        "first_key": data["first_key"],
+        "first_keys": before if data["first_key"] in before else [*before, data["first_key"]],
+        "registered_at": known["registered_at"] if known else recorded_at,
+    }
 
 
-def _register_key(event: Mapping[str, Any], recorded_at: datetime) -> None:
+def key_registered(event: Mapping[str, Any], recorded_at: datetime, first_keys: Sequence[str]) -> Row:
+    """The row of a key after org.key_registered."""
     data = event["data"]
     ((holder_kind, holder_id),) = data["holder"].items()
-    organisation = Organisation.objects.get(pk=data["organisation"])
-    SigningKey.objects.create(
-        keyid=data["key"]["keyid"],
-        organisation=organisation,
-        holder_kind=holder_kind,
-        holder_id=holder_id,
-        algorithm=data["key"]["algorithm"],
-        public_key=data["key"],
-        valid_from=parse_time(data["valid_from"]),
-        valid_until=parse_time(data["valid_until"]) if data["valid_until"] else None,
-        registered_at=recorded_at,
-        is_first=data["key"]["keyid"] in organisation.first_keys,
-    )
+    return {
+        "organisation_id": data["organisation"],
+        "holder_kind": holder_kind,
+        "holder_id": holder_id,
+        "algorithm": data["key"]["algorithm"],
+        "public_key": data["key"],
+        "valid_from": parse_time(data["valid_from"]),
+        "valid_until": parse_time(data["valid_until"]) if data["valid_until"] else None,
+        "registered_at": recorded_at,
+        "is_first": data["key"]["keyid"] in first_keys,
+        "revoked_at": None,
+        "effective_at": None,
+        "reason_code": "",
+        "reason": "",
+    }
 
 
-def _revoke_key(event: Mapping[str, Any], recorded_at: datetime) -> None:
+def key_revoked(event: Mapping[str, Any], recorded_at: datetime) -> Row:
+    """What org.key_revoked changes in the row of a key."""
     data = event["data"]
-    SigningKey.objects.filter(pk=event["subject"].removeprefix("signing_key:")).update(
-        revoked_at=recorded_at,
-        effective_at=parse_time(data["effective_at"]),
-        reason_code=data["reason_code"],
-        reason=data["reason"],
-    )
+    return {
+        "revoked_at": recorded_at,
+        "effective_at": parse_time(data["effective_at"]),
+        "reason_code": data["reason_code"],
+        "reason": data["reason"],
+    }
+
+
+def _apply(event: Mapping[str, Any], recorded_at: datetime) -> None:
+    name = event["subject"].rpartition(":")[2]
+    match event["type"]:
+        case "org.registered":
+            known = Organisation.objects.filter(pk=name).values().first()
+            row = organisation_after(known, event, recorded_at)
+            Organisation.objects.update_or_create(pk=name, defaults=row)
+        case "org.key_registered":
+            first_keys = Organisation.objects.get(pk=event["data"]["organisation"]).first_keys
+            keyid = event["data"]["key"]["keyid"]
+            SigningKey.objects.create(keyid=keyid, **key_registered(event, recorded_at, first_keys))
+        case "org.key_revoked":
+            keyid = event["subject"].removeprefix("signing_key:")
+            SigningKey.objects.filter(pk=keyid).update(**key_revoked(event, recorded_at))
 
 
 def _revokes(event: Mapping[str, Any], keyid: str) -> bool:

@@ -51,18 +51,6 @@ def entry_of(batch_id: str, index: int, actor: Actor) -> VisibleEntry | None:
     return VisibleEntry(entry, author)
 
 
-def sees_whole_chain(subject: str, actor: Actor) -> bool:
-    """Whether every entry of the meter is for `actor`, as a proof bundle, which holds them all, requires."""
-    if policy.reach(actor, "meter.read") == Reach.ALL:
-        return True
-    head, meter = ledger.head(subject), custody.meter_of(subject, actor)
-    return (
-        head is not None
-        and meter is not None
-        and all(custody.may_see(meter, seq, actor) for seq in range(head.seq + 1))
-    )
-
-
 def _author_of(batch_id: str) -> str | None:
     batch = ledger.batch(batch_id)
     if batch is None:

@@ -11,7 +11,6 @@ from compliance.api.paging import Cursors, PageQuery, link_to
 from compliance.api.schema import operation, path_text
 from compliance.api.shapes import Choice, Pattern
 from compliance.api.views.base import ApiView, json_response
-from compliance.api.visible import sees_whole_chain
 from compliance.custody import selectors, vocabulary
 from compliance.custody.models import Identifier, Meter
 from compliance.custody.selectors import ChainLink
@@ -210,7 +209,7 @@ class MeterProof(ApiView):
     )
     def get(self, request: Request, meter_id: str) -> HttpResponse:
         meter = self.found(selectors.meter(meter_id, self.caller))
-        if not sees_whole_chain(meter.subject, self.caller):
+        if not selectors.sees_whole_chain(meter, self.caller):
             raise NotAllowed("meter.read")
         bundle = proofs.proof_bundle([meter.subject])
         headers = {"Content-Disposition": f'attachment; filename="{meter_id}.proof"'}
