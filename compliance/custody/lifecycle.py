@@ -17,6 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from compliance.custody import preconditions, vocabulary
 from compliance.custody.profiles import Profile
 from compliance.custody.vocabulary import CORRECTED, PARTIES, EventType, Vocabulary
@@ -59,9 +61,8 @@ class Violation:
     detail: str
 
 
-@dataclass(slots=True)
-class State:
-    """Where a meter is, and what the fold must remember to judge the next event."""
+class State(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """Where a meter is, and what the fold must remember to judge the next event. As JSON, defaults are left out."""
 
     claimed: str = "none"
     assured: str = "none"

@@ -22,8 +22,8 @@ class Meter(models.Model):
     """Where a meter is now: the fold over its chain, and what the fold must remember (`memory`)."""
 
     subject_key = BytesField(primary_key=True, max_length=KEY_BYTES)
-    public_id = models.CharField(max_length=36, unique=True)
-    subject = models.CharField(max_length=MAX_SUBJECT, unique=True)
+    public_id = models.CharField(max_length=36)  # "mtr_" and the key in hex: look up by the key
+    subject = models.CharField(max_length=MAX_SUBJECT)
     manufacturer = models.CharField(max_length=MAX_ORGANISATION, blank=True)
     meter_type = models.CharField(max_length=MAX_CODE, blank=True)
     profile = models.CharField(max_length=32, blank=True)
@@ -46,8 +46,9 @@ class Meter(models.Model):
 
     class Meta:
         indexes: ClassVar = [
-            models.Index(fields=["claimed_state", "subject_key"], name="custody_meter_state"),
-            models.Index(fields=["holder", "subject_key"], name="custody_meter_holder"),
+            models.Index(fields=["subject"], name="custody_meter_subject"),
+            models.Index(fields=["claimed_state", "subject"], name="custody_meter_state"),
+            models.Index(fields=["holder", "subject"], name="custody_meter_holder"),
             models.Index(
                 fields=["subject_key"], name="custody_meter_violations", condition=models.Q(violation_count__gt=0)
             ),

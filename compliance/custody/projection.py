@@ -5,11 +5,12 @@ statements a batch. Everything here can be made again from the log by `rebuild`,
 `apply_statements`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import orjson
 
 from compliance.custody import bulk, facts, links, profiles, rows, side_chains, vocabulary
@@ -24,13 +25,9 @@ from compliance.proof import subject as subjects
 METER = "meter:"
 PUBLIC_PREFIX = "mtr_"
 
-_COLUMNS = (
+_KEPT = ("subject_key", "public_id", "subject", "first_recorded_at", "manufacturer", "meter_type", "profile")
+_MOVING = (
     "subject_key",
-    "public_id",
-    "subject",
-    "manufacturer",
-    "meter_type",
-    "profile",
     "claimed_state",
     "assured_state",
     "holder",
@@ -44,17 +41,10 @@ _COLUMNS = (
     "last_type",
     "last_occurred_at",
     "last_recorded_at",
-    "first_recorded_at",
     "violation_count",
     "memory",
 )
-_OWN_COLUMNS = frozenset(
-    {"claimed", "assured", "holder", "owner", "controller", "key_state", "seal_state", "data_state", "trust"}
-    | {"maker", "profile"}
-)
-_MEMORY = tuple((part.name, part.default) for part in fields(State) if part.name not in _OWN_COLUMNS)
-_PAIRS = frozenset({"names"})
-_TUPLES = frozenset({"steps"}) | _PAIRS
+_decode = msgspec.json.Decoder(State).decode
 _VISIBILITY = ("subject_key", "organisation", "from_seq", "to_seq", "last_seen")
 
 
@@ -100,8 +90,9 @@ class _Row:
     last_type: str = ""
     last_occurred_at: str = ""
     last_recorded_at: datetime | None = None
-    first_recorded_at: datetime | None = None
     violation_count: int = 0
+    is_new: bool = True
+    was_refolded: bool = False
 
 
 @dataclass(slots=True)
@@ -172,10 +163,9 @@ class _Meters:
         row.last_type = event["data"]["effect"] if event["type"] == LINKED else event["type"]
         row.last_occurred_at = event["occurred_at"]
         row.last_recorded_at = statement.recorded_at
-        if row.first_recorded_at is None:
-            row.first_recorded_at = statement.recorded_at
         if event["type"] == facts.BIRTH and row.state.maker == statement.author and not row.meter_type:
-            row.meter_type = str(event["data"].get("type_code", ""))[:64]
+            row.meter_type = str(event["data"].get("type_code", ""))
+            row.was_refolded = True
         if violations:
             row.violation_count += len(violations)
             stated = self._causes.get(statement.cause or ("", 0), statement)
@@ -213,6 +203,7 @@ class _Meters:
         causes = facts.statements({cause for entry in told if (cause := entry.cause)})
         folded = fold(seen, words=self._words, profiles=self._profiles)
         row.state = folded.state
+        row.was_refolded = True
         fresh = {
             (told[place].seq, found.code, found.detail[: rows.MAX_DETAIL])
             for place, founds in folded.violations.items()
@@ -238,7 +229,18 @@ class _Meters:
 
     def _write(self) -> None:
         changes, self._changes = self._changes, _Changes()
-        bulk.upsert(Meter, _COLUMNS, [_stored(row) for row in self._touched()], key=("subject_key",))
+        touched = [row for row in self._rows.values() if row.last_recorded_at is not None]
+        bulk.insert(Meter, (*_KEPT, *_MOVING[1:]), [(*_kept(row), *_moving(row)[1:]) for row in touched if row.is_new])
+        known = [row for row in touched if not row.is_new]
+        bulk.update(Meter, _MOVING, [_moving(row) for row in known], key="subject_key")
+        bulk.update(
+            Meter,
+            ("subject_key", *_KEPT[4:]),
+            [(row.key, *_kept(row)[4:]) for row in known if row.was_refolded],
+            key="subject_key",
+        )
+        for row in touched:
+            row.is_new = False
         rows.write_identifiers(changes.identifiers)
         rows.write_violations(changes.violations)
         bulk.insert(Visibility, _VISIBILITY, [*changes.opened.values(), *changes.came_and_went])
@@ -253,9 +255,6 @@ class _Meters:
         )
         links.mark_done(changes.links)
 
-    def _touched(self) -> Iterable[_Row]:
-        return (row for row in self._rows.values() if row.last_recorded_at is not None)
-
 
 def _load(told: Sequence[Statement]) -> dict[str, _Row]:
     """The rows of all meters of the batch; those whose chain begins here are new."""
@@ -267,55 +266,31 @@ def _load(told: Sequence[Statement]) -> dict[str, _Row]:
             rows[statement.subject] = _Row(key=key, subject=statement.subject, state=State())
             if statement.seq > 0:
                 known.append(key)
-    if known:
-        for values in Meter.objects.filter(subject_key__in=known).values_list(*_COLUMNS):
-            row = _row(dict(zip(_COLUMNS, values, strict=True)))
-            rows[row.subject] = row
+    columns = ("subject", "memory", "meter_type", "violation_count")
+    for subject, memory, meter_type, violation_count in bulk.fetch(Meter, columns, key="subject_key", values=known):
+        row = rows[subject]
+        row.state = _decode(memory)
+        row.meter_type, row.violation_count, row.is_new = meter_type, violation_count, False
     return rows
 
 
-def _row(stored: Mapping[str, Any]) -> _Row:
-    memory = orjson.loads(stored["memory"])
-    for name in _TUPLES & memory.keys():
-        memory[name] = tuple(tuple(item) for item in memory[name]) if name in _PAIRS else tuple(memory[name])
-    state = State(
-        claimed=stored["claimed_state"],
-        assured=stored["assured_state"],
-        holder=stored["holder"] or None,
-        owner=stored["owner"] or None,
-        controller=stored["controller"] or None,
-        key_state=stored["key_state"],
-        seal_state=stored["seal_state"],
-        data_state=stored["data_state"],
-        trust=stored["trust"],
-        maker=stored["manufacturer"] or None,
-        profile=stored["profile"],
-        **memory,
-    )
-    return _Row(
-        key=stored["subject_key"],
-        subject=stored["subject"],
-        state=state,
-        meter_type=stored["meter_type"],
-        last_seq=stored["last_seq"],
-        last_type=stored["last_type"],
-        last_occurred_at=stored["last_occurred_at"],
-        last_recorded_at=stored["last_recorded_at"],
-        first_recorded_at=stored["first_recorded_at"],
-        violation_count=stored["violation_count"],
-    )
-
-
-def _stored(row: _Row) -> bulk.Row:
+def _kept(row: _Row) -> bulk.Row:
     state = row.state
-    memory = {name: value for name, default in _MEMORY if (value := getattr(state, name)) != default}
     return (
         row.key,
         PUBLIC_PREFIX + row.key.hex(),
         row.subject,
+        row.last_recorded_at,
         state.maker or "",
         row.meter_type,
         state.profile,
+    )
+
+
+def _moving(row: _Row) -> bulk.Row:
+    state = row.state
+    return (
+        row.key,
         state.claimed,
         state.assured,
         state.holder or "",
@@ -329,9 +304,8 @@ def _stored(row: _Row) -> bulk.Row:
         row.last_type,
         row.last_occurred_at,
         row.last_recorded_at,
-        row.first_recorded_at,
         row.violation_count,
-        orjson.dumps(memory).decode(),
+        msgspec.json.encode(state).decode(),
     )
 
 
@@ -361,7 +335,7 @@ def _own_aliases(told: Sequence[Statement], rows: Mapping[str, _Row]) -> dict[st
     named = {
         rows[statement.subject].key
         for statement in told
-        if "identifiers" in statement.data and rows[statement.subject].last_seq >= 0
+        if "identifiers" in statement.data and not rows[statement.subject].is_new
     }
     found: dict[str, set[str]] = {}
     if named:

@@ -11,7 +11,6 @@ from compliance.proof import identifiers
 from compliance.proof import subject as subjects
 
 MAX_DETAIL = 400
-_NAMES_AT_ONCE = 500  # parameters of one statement
 _IDENTIFIER = ("alias", "scheme", "value", "subject", "subject_key", "seq", "single_valued", "recorded_at")
 _VIOLATION = (
     "subject_key",
@@ -75,11 +74,7 @@ def violations(
 def chains_by_name(names: Iterable[str]) -> dict[str, str]:
     """The chains that single-valued names belong to; names that lead nowhere are missing."""
     wanted = list(dict.fromkeys(names))
-    found: dict[str, str] = {}
-    for first in range(0, len(wanted), _NAMES_AT_ONCE):
-        part = wanted[first : first + _NAMES_AT_ONCE]
-        found.update(Identifier.objects.filter(alias__in=part, single_valued=True).values_list("alias", "subject"))
-    return found
+    return dict(bulk.fetch(Identifier, ("alias", "subject"), key="alias", values=wanted, condition="single_valued"))
 
 
 def write_identifiers(rows: Sequence[bulk.Row]) -> None:

@@ -44,7 +44,7 @@ class CellSession(models.Model):
 
 
 class CellVisit(models.Model):
-    """One step of a meter in a session, as its chain tells it; the balances are compared with these."""
+    """A meter entered, left or was rejected in a session, as its chain tells it; balances are compared with these."""
 
     session_key = BytesField(max_length=KEY_BYTES)
     meter_key = BytesField(max_length=KEY_BYTES)

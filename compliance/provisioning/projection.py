@@ -100,9 +100,8 @@ class _Rows:
 
 def _index(statement: Statement, rows: _Rows) -> None:
     data, code = statement.data, statement.type
-    session = data.get("session_id") if isinstance(data, dict) else None
-    if statement.subject.startswith("meter:") and isinstance(session, str) and session.startswith("cell_session:"):
-        rows.visits.append(_visit(statement, session))
+    if code in _VISITS and data.get("session_id"):
+        rows.visits.append(_visit(statement, data["session_id"]))
     if code in _KEYS:
         rows.keys += _keys(statement)
     if code in _SEALS:
@@ -248,6 +247,7 @@ def _forget(correction: Statement) -> None:
     rows.write()
 
 
+_VISITS = frozenset({"cell.entered", "cell.exited", "mfg.rejected"})
 _KEYS = frozenset({"cell.keys_provisioned", "keys.rotated"})
 _SEALS = {"cell.sealed": "seals", "install.installed": "seals_applied"}
 _DESTROYED: dict[str, Callable[[Any], bool]] = {

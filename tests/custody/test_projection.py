@@ -65,7 +65,7 @@ TAMPERINGS = {
     "custody_organisationroles": "UPDATE custody_organisationroles SET roles = '[]'",
     "provisioning_keyregistryentry": "UPDATE provisioning_keyregistryentry SET registry_tag = ''",
     "provisioning_sealnumber": "DELETE FROM provisioning_sealnumber",
-    "provisioning_cellvisit": "DELETE FROM provisioning_cellvisit WHERE event_type = 'cell.sealed'",
+    "provisioning_cellvisit": "DELETE FROM provisioning_cellvisit WHERE event_type = 'cell.exited'",
 }
 
 
