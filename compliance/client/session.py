@@ -126,7 +126,10 @@ class Session:
 
     def send_batch(self, ndjson: bytes, *, mode: str = "atomic", keep: bool = True) -> Outcome:
         """Send a signed batch until it is answered, verify its receipt and, unless told not to, keep it."""
-        signed = batch.read(ndjson, media_type=batch.NDJSON)
+        try:
+            signed = batch.read(ndjson, media_type=batch.NDJSON)
+        except ProofError as error:
+            raise ClientError(f"This is no signed batch: {error}") from error
         if signed.payload["log"] != self.origin:
             raise ClientError(f"The batch is signed for the log {signed.payload['log']}, this is {self.origin}.")
         answer = self.transport.send(
