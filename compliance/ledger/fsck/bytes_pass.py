@@ -79,10 +79,11 @@ class BytesPass:
             page = self._read([batch for _, _, batch in ranges])
             for first_index, count, batch in ranges:
                 place = f"leaf_range {first_index}"
-                if first_index != self._edge.size:
-                    self._result.add(
-                        "leaf_range.first_index", place, f"the log has {self._edge.size} entries before it"
-                    )
+                if first_index > self._edge.size:
+                    detail = f"nothing lies here, the next range begins at {first_index}"
+                    self._result.add("leaf_range.missing", f"leaf_range {self._edge.size}", detail)
+                elif first_index < self._edge.size:
+                    self._result.add("leaf_range.overlap", place, f"the ranges before it end at {self._edge.size}")
                 rows = page.entries.get(batch, [])
                 if len(rows) != count:
                     self._result.add(
@@ -255,9 +256,10 @@ class BytesPass:
         ):
             self._result.add("receipt.batch", place, "it is about another batch")
         promised = {item["index"]: item for item in payload["entries"]}
-        if len(promised) != len(rows):
-            detail = f"it promises {len(promised)} entries, there are {len(rows)}"
-            self._result.add("receipt.entries", place, detail)
+        for index in promised.keys() - {entry[1] for entry in rows}:
+            item = promised[index]
+            lost = f"entry {key_of(item['subject']).hex()}/{item['seq']}"
+            self._result.add("entry.missing", lost, f"the receipt of batch {batch.hex()} promises it at index {index}")
         for entry, stated in zip(rows, said, strict=True):
             item = promised.get(entry[1])
             if item is None or item["hash"] != entry[5].hex():
@@ -282,6 +284,9 @@ class BytesPass:
     def _compare_state(self) -> None:
         state, edge = self._state, self._edge
         self._result.size = edge.size
+        if edge.size < state.size:
+            detail = f"nothing lies here, although {state.size} entries were integrated"
+            self._result.add("leaf_range.missing", f"leaf_range {edge.size}", detail)
         for name, stored, computed in (
             ("size", state.size, edge.size),
             ("root", state.root, edge.root()),

@@ -49,6 +49,7 @@ class PublishedLog:
         self._shown = shown
         self._size = self._published_size(shown.note)
         self._levels: list[list[bytes]] = []
+        self._partial: dict[tuple[int, int], set[int]] = {}
         self._bodies: list[bytes] = []
         self._leaves = 0
         self._checkpoints = self._rows()
@@ -89,6 +90,7 @@ class PublishedLog:
                 self._compare_tile(level, layout.hashes_at_level(self._size, level) // TILE_WIDTH, hashes)
         if self._bodies:
             self._compare_bundle(self._size // TILE_WIDTH)
+        self._look_for_partial_tiles()
         self._look_for_other_files()
         self._compare_signer()
 
@@ -114,11 +116,11 @@ class PublishedLog:
         elif len(found) != len(expected):
             self._result.add("tile.size", path, f"{len(found)} bytes instead of {len(expected)}")
         elif found != expected:
-            for offset in range(0, len(expected), _HASH):
-                if found[offset : offset + _HASH] != expected[offset : offset + _HASH]:
-                    leaf = (index * TILE_WIDTH + offset // _HASH) << (layout.TILE_HEIGHT * level)
-                    detail = f"hash {offset // _HASH} is not that of the rows (leaf {leaf})"
-                    self._result.add("tile.hash", path, detail)
+            pairs = zip(layout.split_tile(found), hashes, strict=True)
+            wrong = [position for position, (mine, theirs) in enumerate(pairs) if mine != theirs]
+            leaf = (index * TILE_WIDTH + wrong[0]) << (layout.TILE_HEIGHT * level)
+            detail = f"{len(wrong)} hashes are not those of the rows, the first is hash {wrong[0]} (leaf {leaf})"
+            self._result.add("tile.hash", path, detail)
 
     def _compare_bundle(self, index: int) -> None:
         bodies, self._bodies = self._bodies, []
@@ -148,6 +150,15 @@ class PublishedLog:
             self._result.add(f"{code}.missing", path, "the file is missing")
         elif found != expected:
             self._result.add(f"{code}.wrong", path, "the file is not what the rows give")
+
+    def _look_for_partial_tiles(self) -> None:
+        """They must be there for every published size until the full tile is. Their bytes are compared further on."""
+        for (level, index), widths in self._partial.items():
+            paths = [layout.tile_path(level, index, width) for width in widths]
+            paths += [layout.entries_path(index, width) for width in widths if level == 0]
+            for path in paths:
+                if not (tiles.folder() / path).exists():
+                    self._result.add("tile.missing", path, "a checkpoint was published for this size of the tile")
 
     def _look_for_other_files(self) -> None:
         """Partial tiles of earlier sizes must be beginnings of what was compared; nothing else may be there."""
@@ -194,6 +205,10 @@ class PublishedLog:
     def _check_checkpoint(self, row: CheckpointRow, edge: merkle.RightEdge) -> None:
         place = f"checkpoint {row.size}"
         self._result.checkpoints += 1
+        for level in range(len(self._levels)):
+            index, width = divmod(layout.hashes_at_level(row.size, level), TILE_WIDTH)
+            if width and row.size <= self._size and layout.width_of(self._size, level, index) < TILE_WIDTH:
+                self._partial.setdefault((level, index), set()).add(width)
         try:
             opened = note.open_note(row.note, [keys.log_signer().verifier])
             checkpoint = Checkpoint.from_text(opened.text)
@@ -232,7 +247,7 @@ class PublishedLog:
             self._result.add("checkpoint.row", f"checkpoint {signed.checkpoint.size}", f"not what was signed; {mend}")
         stored = CheckpointRow.objects.filter(size__lte=signed.checkpoint.size).count()
         if stored != signed.number:
-            detail = f"the signer has signed {signed.number} checkpoints up to here, {stored} are stored"
+            detail = f"{signed.number} were signed up to this one, {stored} are stored: one before it is missing"
             self._result.add("checkpoint.missing", f"checkpoint {signed.checkpoint.size}", detail)
         if latest is not None and latest.size > signed.checkpoint.size and not self._went_on():
             self._result.add("signer.behind", place, f"a checkpoint over {latest.size} entries is stored")
