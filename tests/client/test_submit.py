@@ -257,12 +257,12 @@ def test_the_trust_folder_of_the_relying_party_is_used(sender: Sender, events_of
         assert not session.trust.pinned_at_first_use
 
 
-def test_an_unknown_scope_or_key_is_refused_at_once(sender: Sender, events_of_acme: str) -> None:
+def test_an_unknown_api_key_is_refused_at_once(sender: Sender) -> None:
     """401 is not tried again."""
     with sender.session(transport=Transport(sender.server, "mp_live_nonsense")) as session:
-        sending = submission.prepare(session, sender.file(events_of_acme), keys=[sender.key()])
+        batch_of_a_key = _registration_of(sender.key())
         with pytest.raises(Refused) as error:
-            list(submission.send(session, sending, mode="atomic"))
+            session.send_batch(batch_of_a_key)
     assert error.value.status == 401
 
 
