@@ -118,6 +118,7 @@ def _old_image_still_allowed(garden: Garden) -> bool:
     garden.note(garden.world.timeline.statements[-1])
     updated.at = late
     updated.data["activated_at"] = format_time(late)
+    garden.decoy("AN-08", "updated late, to an image that only the renewed certificate covers", meter.subject)
     return garden.decoy("AN-07", "an image that is superseded but not revoked", meter.subject)
 
 

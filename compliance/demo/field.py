@@ -41,7 +41,7 @@ def _installs(world: World, meter: Meter, chance: Random) -> bool:
 def install(world: World, meter: Meter, at: datetime, chance: Random, *, reason: str = "rollout") -> None:
     """A fitter looks at the seals, reads the registers, adds the utility's own seal."""
     van = people.VANS[meter.serial % len(people.VANS)]
-    number = f"U-{world.seed}-{meter.serial % 100_000}-{meter.passes}{reason[:2].upper()}"
+    number = f"U-{meter.title[6:]}-{meter.passes}{reason[:2].upper()}"
     skew = timedelta(seconds=chance.gauss(0, world.parameters.field.hand_held_clock_sigma_seconds))
     seen = [{"point": point, "number": seal, "result": "intact"} for point, seal in meter.seals.items()]
     data = {

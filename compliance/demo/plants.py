@@ -11,7 +11,7 @@ from compliance.demo import factory, field, people
 from compliance.demo.garden import Garden, in_stock, of_fate, operates
 from compliance.demo.people import FACTORY, FIRST_UTILITY, RECYCLER, TRIAGE
 from compliance.demo.statements import Statement
-from compliance.demo.world import CellSession
+from compliance.demo.world import CellSession, Meter
 
 Plant = Callable[[Garden], bool]  # False where this run has nothing it could grow on
 
@@ -196,6 +196,63 @@ def _foreign_image_attested(garden: Garden) -> bool:
     attested.data["firmware_sha256"] = garden.world.digest(UNKNOWN_IMAGE, meter.title)
     garden.note(attested)
     return garden.plant("AN-07", "a meter in the field runs an unknown image", meter.subject)
+
+
+def _uncertified_load(garden: Garden) -> bool:
+    kind, version = garden.world.parameters.product.types[0], "4.1.3"
+    meter = garden.meter(lambda one: operates(one) and one.kind is kind and garden.is_unopened(one))
+    if meter is None:
+        return False
+    at = garden.world.hours.office_hour(garden.world.hours.start - timedelta(days=12))
+    released = factory.release(garden.world, kind, version, at)
+    garden.note(released)
+    loaded = garden.one(meter, "cell.firmware_loaded")
+    image = garden.world.image(kind, version)
+    loaded.data.update(firmware_id=released.subject, version=version, image_sha256_readback=image)
+    loaded.refers_to = (*loaded.refers_to, released.subject)
+    for updated in garden.said(meter.subject, "ops.firmware_updated"):
+        updated.data["from_version"] = version
+    return garden.plant("AN-08", "loaded a released image that no certificate covers", meter.subject)
+
+
+def _uncertified_update(garden: Garden) -> bool:
+    kind, version = garden.world.parameters.product.types[0], "4.2.1"
+    meter = garden.meter(
+        lambda one: operates(one) and one.kind is kind and bool(garden.said(one.subject, "ops.firmware_updated"))
+    )
+    if meter is None:
+        return False
+    updated = garden.one(meter, "ops.firmware_updated")
+    released = factory.release(garden.world, kind, version, updated.at - timedelta(days=5))
+    garden.note(released)
+    image = garden.world.image(kind, version)
+    updated.data.update(firmware_id=released.subject, to_version=version, activated_sha256=image)
+    updated.refers_to = (*updated.refers_to, released.subject)
+    return garden.plant("AN-08", "updated to a released image that no certificate covers", meter.subject)
+
+
+def _commissioned_while_suspended(garden: Garden) -> bool:
+    kind = garden.world.parameters.product.types[-1]
+    meter = garden.meter(lambda one: operates(one) and one.kind is kind and _alone(garden, one))
+    if meter is None:
+        return False
+    commissioned = garden.one(meter, "install.commissioned")
+    for minutes, status in ((-20, "suspended"), (20, "granted")):
+        at = commissioned.at + timedelta(minutes=minutes)
+        garden.note(factory.certify(garden.world, kind, [kind.firmware], at, status=status))
+    commissioned.refers_to = (garden.world.meter_type(kind),)
+    return garden.plant("AN-08", "commissioned while the certificate of its type was suspended", meter.subject)
+
+
+def _alone(garden: Garden, meter: Meter) -> bool:
+    """True if nothing else that needs the type's certificate happens within an hour of the commissioning."""
+    at = garden.one(meter, "install.commissioned").at
+    needs = ("cell.firmware_loaded", "install.commissioned", "ops.firmware_updated")
+    same = [other for other in garden.world.meters if other.kind is meter.kind]
+    near = [
+        one for other in same for one in garden.said(other.subject, *needs) if abs(one.at - at) < timedelta(hours=1)
+    ]
+    return len(near) == 1
 
 
 def _other_seal_at_installation(garden: Garden) -> bool:
@@ -383,6 +440,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "AN-05": (_ghost_shift, _never_reconciled, _one_too_many),
     "AN-06": (_released_alone, _wiped_alone, _released_by_one_person_with_two_keys),
     "AN-07": (_foreign_image_loaded, _foreign_image_activated, _foreign_image_attested),
+    "AN-08": (_uncertified_load, _uncertified_update, _commissioned_while_suspended),
     "AN-10": (_other_seal_at_installation, _seal_used_twice, _other_seal_at_removal),
     "AN-14": (_taken_without_hand_over, _hung_up_without_hand_over, _given_by_a_stranger),
     "AN-15": (_short_delivery, _stowaway, _miscount),

@@ -16,7 +16,7 @@ from compliance.proof import event as events
 from tests.demo.chains import ROLES, batches, chains, fold
 
 PARAMETERS = Parameters.load()
-DETECTORS = {"AN-01", "AN-02", "AN-04", "AN-05", "AN-06", "AN-07", "AN-10", "AN-14", "AN-15", "AN-23"}
+DETECTORS = {"AN-01", "AN-02", "AN-04", "AN-05", "AN-06", "AN-07", "AN-08", "AN-10", "AN-14", "AN-15", "AN-23"}
 sizes = st.integers(min_value=PARAMETERS.plants.smallest_run, max_value=90)
 seeds = st.integers(min_value=0, max_value=99_999)
 few = settings(
