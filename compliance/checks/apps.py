@@ -9,3 +9,17 @@ class ChecksConfig(AppConfig):
     name = "compliance.checks"
     label = "checks"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the detectors and the jobs, judge every batch that is appended, follow the findings of the log."""
+        from compliance.checks import detectors, live, projection, tasks  # noqa: F401 (registers checks and jobs)
+        from compliance.checks.models import PROJECTIONS, CheckResult, CheckRun
+        from compliance.custody import rebuild
+        from compliance.ledger import guards
+        from compliance.ledger.append import register_applier
+
+        register_applier("", live.judge_appended)
+        register_applier("check.", projection.apply)
+        rebuild.register(projection.apply_statements, PROJECTIONS)
+        for model in (CheckRun, CheckResult):
+            guards.protect(model)
