@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from compliance.client import ClientError, Home, Session
 from compliance.client.inclusion import Standing, check_receipt
@@ -128,7 +129,7 @@ class Journey:
     def _check(self) -> None:
         with self.account.step("run the detectors") as step:
             job = self.admin.transport.post_json("/api/v1/checks/runs", {})
-            done = self.admin.wait_for_job(_job_of(job), patience_seconds=PATIENCE_SECONDS)
+            done = self.admin.wait_for_job(job["id"], patience_seconds=PATIENCE_SECONDS)
             step.says = str(done.get("message") or "")
 
     def _compare(self) -> None:
@@ -192,12 +193,12 @@ class Journey:
                 answer = self.admin.transport.post_json(
                     "/api/v1/reports",
                     {"kind": kind, "parameters": parameters},
-                    headers={"Idempotency-Key": f"demo-{self.scenario.seed}-{kind}-{self.account.started}"},
+                    headers={"Idempotency-Key": str(uuid4())},
                 )
                 asked[name] = answer
             sizes = []
             for name, answer in asked.items():
-                self.admin.wait_for_job(_job_of(answer), patience_seconds=PATIENCE_SECONDS)
+                self.admin.wait_for_job(answer["job"], patience_seconds=PATIENCE_SECONDS)
                 content = self.admin.transport.get_bytes(f"/api/v1/reports/{answer['id']}/content")
                 (self.folder / name).write_bytes(content)
                 sizes.append(f"{name} ({len(content):,} bytes)")
@@ -275,11 +276,6 @@ def _proven(one: tuple[Customer, KeptReceipt]) -> str:
         if found.standing is Standing.BROKEN:
             return f"batch {kept.batch_id}: {found.says}"
         customer.session.pause()
-
-
-def _job_of(answer: Mapping[str, Any]) -> str:
-    job = answer["job"]
-    return str(job["id"] if isinstance(job, dict) else job)
 
 
 def _totals(totals: Mapping[str, Any]) -> str:
