@@ -120,6 +120,7 @@ SCOPES: Final[dict[str, str]] = {
     "meter.read": "events:read",
     "evidence.submit": "evidence:write",
     "evidence.read": "evidence:write",
+    "framework.read": "reports:read",
     "coverage.read": "reports:read",
     "check.run": "checks:run",
     "finding.read": "events:read",

@@ -5,15 +5,18 @@ from django.urls import path, re_path, register_converter
 from compliance.api.views import (
     api_keys,
     batches,
+    checks,
     docs,
     events,
     evidence,
     fallback,
+    frameworks,
     health,
     jobs,
     log,
     meters,
     organisations,
+    reports,
     service,
 )
 
@@ -75,6 +78,13 @@ urlpatterns = [
     path(
         f"{V1}evidence/<str:evidence_id>/files/<str:sha256>", evidence.EvidenceContent.as_view(), name="evidence_file"
     ),
+    path(f"{V1}checks/runs", checks.CheckRuns.as_view(), name="check_runs"),
+    path(f"{V1}findings", checks.FindingList.as_view(), name="findings"),
+    path(f"{V1}findings/<str:finding_id>", checks.FindingDetail.as_view(), name="finding"),
+    path(f"{V1}frameworks", frameworks.FrameworkList.as_view(), name="frameworks"),
+    path(f"{V1}reports", reports.ReportList.as_view(), name="reports"),
+    path(f"{V1}reports/<str:report_id>", reports.ReportDetail.as_view(), name="report"),
+    path(f"{V1}reports/<str:report_id>/content", reports.ReportContent.as_view(), name="report_content"),
     path(f"{V1}jobs/<str:job_id>", jobs.JobDetail.as_view(), name="job"),
     re_path(r"^(?:api|log)/", fallback.nothing_here, name="nothing_here"),
 ]

@@ -317,6 +317,7 @@ class TestBruteForce:
         assert self.attempt("mei", world.PASSWORD) is None
         assert self.attempt("mei", world.PASSWORD, address="198.51.100.9") is not None
 
+    @pytest.mark.slow
     def test_a_thousand_guesses_never_get_in(self, acme):
         world.person("mei", acme, "member")
         assert not any(self.attempt("mei", f"guess-{number}") for number in range(1_000))

@@ -44,9 +44,9 @@ def job_body(job: Job) -> dict[str, Any]:
     }
 
 
-def accepted(job: Job, body: dict[str, Any]) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """Status, body and headers of an answer that says: it runs, look there."""
-    return 202, body, {"Location": f"/api/v1/jobs/{job.pk}", "Retry-After": str(POLL_SECONDS)}
+def accepted_headers(job_id: str) -> dict[str, str]:
+    """Headers of an answer that says: it runs, look there."""
+    return {"Location": f"/api/v1/jobs/{job_id}", "Retry-After": str(POLL_SECONDS)}
 
 
 class JobDetail(ApiView):
