@@ -82,6 +82,7 @@ urlpatterns = [
     path(f"{V1}findings", checks.FindingList.as_view(), name="findings"),
     path(f"{V1}findings/<str:finding_id>", checks.FindingDetail.as_view(), name="finding"),
     path(f"{V1}frameworks", frameworks.FrameworkList.as_view(), name="frameworks"),
+    path(f"{V1}coverage/<str:framework_key>", frameworks.CoverageDetail.as_view(), name="coverage"),
     path(f"{V1}reports", reports.ReportList.as_view(), name="reports"),
     path(f"{V1}reports/<str:report_id>", reports.ReportDetail.as_view(), name="report"),
     path(f"{V1}reports/<str:report_id>/content", reports.ReportContent.as_view(), name="report_content"),
