@@ -1,6 +1,7 @@
 """Signed PDF reports."""
 
 from django.apps import AppConfig
+from django.core.checks import register
 
 
 class ReportsConfig(AppConfig):
@@ -9,3 +10,11 @@ class ReportsConfig(AppConfig):
     name = "compliance.reports"
     label = "reports"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the job, the check for libraries, and the comparison of files and rows with the log."""
+        from compliance.ledger import fsck
+        from compliance.reports import consistency, system_checks, tasks  # noqa: F401 (registers the job)
+
+        register(system_checks.check_libraries)
+        fsck.register_fsck(consistency.compare)

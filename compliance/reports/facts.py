@@ -137,6 +137,7 @@ class FindingFacts:
     """A finding of a detector."""
 
     number: str
+    finding: str  # the subject of its chain in the log
     detector: str
     version: str
     severity: Literal["critical", "high", "medium", "low", "info"]
@@ -146,7 +147,7 @@ class FindingFacts:
     meters: int
     meters_named: tuple[str, ...]
     bears_on: tuple[str, ...]
-    log_size: int
+    log_size: int | None
 
 
 @dataclass(frozen=True, slots=True)

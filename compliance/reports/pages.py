@@ -100,7 +100,7 @@ def _lead(report: FrameworkAudit) -> str:
     return (
         f"Of {assessable:,} assessable requirements the record supports {supported:,}, contributes to {contributing:,}, "
         f"contradicts {contradicted:,} and is silent on {silent:,}. It stands on {_many(report.custody.entries, 'entry')} "
-        f"about {_many(report.custody.meters, 'meter')}, stated by {_many(report.custody.organisations, 'organisation')}."
+        f"about {_many(report.custody.meters, 'meter')}, from {_many(report.custody.organisations, 'registered organisation')}."
     )
 
 

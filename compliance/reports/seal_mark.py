@@ -7,7 +7,7 @@ verifier can see that it hides nothing.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
 from fontTools.pens.basePen import BasePen
@@ -97,4 +97,4 @@ def _at(point: tuple[float, float]) -> str:
 
 @cache
 def _face() -> TTFont:
-    return TTFont(Path(FACE), lazy=False)
+    return TTFont(BytesIO(FACE.read_bytes()))

@@ -5,6 +5,7 @@ level LT on. Nothing below B-LTA is ever made: without a time stamp there is no 
 """
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
@@ -33,6 +34,10 @@ from compliance.reports.seal_mark import MarkStyle
 
 FIELD = "sig-seal"
 REASON = "Certifies origin and content"
+
+
+# It warns at every signature that revocation lists are not fetched: ours are given, and pass the verifier before release.
+logging.getLogger("pyhanko.sign.signers.pdf_signer").setLevel(logging.ERROR)
 
 
 class SealRefused(Exception):

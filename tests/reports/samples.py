@@ -76,7 +76,7 @@ def event(seq: int, title: str = "Received, seal intact") -> EventFacts:
 def finding(index: int) -> FindingFacts:
     severity = ("critical", "high", "medium", "low")[index % 4]
     return FindingFacts(
-        f"F-{index + 1:03d}", "AN-10", "1", severity, "The seal seen at a hand-over is not the seal applied", "open",
+        f"F-{index + 1:03d}", f"finding:platform:fnd_{index:032x}", "AN-10", "1", severity, "The seal seen at a hand-over is not the seal applied", "open",
         "Seal 8814027 was applied at exit of the cell; seal 8814029 was seen at the inspection, and no opening lies between.",
         2, ("meter:dlms_system_title:454C560000F42400",), ("A.7.8", "A.5.21"), 291655,
     )  # fmt: skip

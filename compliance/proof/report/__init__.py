@@ -72,7 +72,9 @@ def _require_expected(facts: dict[str, Any], expected: Expected, verdict: Verdic
             raise ProofError("report.expected", f"this is report {facts['number']}, not {expected.number}")
         missing = sorted(set(expected.signed_fields) - set(facts["signed_fields"]))
         if missing:
-            raise ProofError("report.expected", "a signature that the record knows is not in the file", place=missing[0])
+            raise ProofError(
+                "report.expected", "a signature that the record knows is not in the file", place=missing[0]
+            )
         step.say(f"report {expected.number} with the signatures {', '.join(expected.signed_fields)}")
 
 

@@ -1,37 +1,14 @@
-"""Files inside a report, and the manifest that says what they should be.
+"""Files inside a report, as the PDF holds them (ISO 32000-1 section 7.11.4, ISO 19005-3 annex E)."""
 
-`report.json` (format `meterproof-report/1`) is what the report says in values: number, log, checkpoint, and name, size and
-SHA-256 of every other attached file. The same digests are printed in the report for people. Both lie under the seal.
-"""
-
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.reader import PdfFileReader
 
 from compliance.proof.errors import ProofError
-from compliance.proof.strict_json import parse
 
-MANIFEST: Final = "report.json"
-FORMAT: Final = "meterproof-report/1"
 MAX_FILES: Final = 20
-MAX_MANIFEST_BYTES: Final = 32 * 1024 * 1024
-BUNDLE_TYPE: Final = "application/vnd.meterproof.bundle+json"
 RELATIONSHIPS: Final = {"/Data", "/Supplement", "/Source"}
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What `report.json` promises."""
-
-    number: str
-    kind: str
-    log: str
-    checkpoint: str
-    files: Mapping[str, Mapping[str, Any]]
 
 
 def read_files(reader: PdfFileReader) -> dict[str, bytes]:
@@ -50,22 +27,6 @@ def read_files(reader: PdfFileReader) -> dict[str, bytes]:
         files[name] = content
     _require_same_associated(reader, listed[1::2])
     return files
-
-
-def check_files(files: Mapping[str, bytes]) -> Manifest:
-    """The manifest, once every file is what it says. Raises ProofError `report.attachment`."""
-    if MANIFEST not in files:
-        raise ProofError("report.attachment", f"there is no {MANIFEST}")
-    manifest = _read_manifest(files[MANIFEST])
-    beside = files.keys() - {MANIFEST}
-    if beside != manifest.files.keys():
-        odd = sorted(beside ^ manifest.files.keys())
-        raise ProofError("report.attachment", "attached files and the manifest's list differ", place=odd[0])
-    for name, stated in manifest.files.items():
-        content = files[name]
-        if (len(content), hashlib.sha256(content).hexdigest()) != (stated["size"], stated["sha256"]):
-            raise ProofError("report.attachment", "the file is not the one the manifest names", place=name)
-    return manifest
 
 
 def _file(label: Any, specification: Any) -> tuple[str, bytes]:
@@ -94,20 +55,3 @@ def _number(value: Any) -> int:
     if not isinstance(value, generic.IndirectObject):
         raise ProofError("report.attachment", "an attached file without an object of its own")
     return int(value.idnum)
-
-
-def _read_manifest(data: bytes) -> Manifest:
-    value = parse(data, max_bytes=MAX_MANIFEST_BYTES, place=MANIFEST)
-    try:
-        if value["format"] != FORMAT:
-            raise ProofError("report.attachment", f"the format is not {FORMAT}", place=MANIFEST)
-        files = {item["name"]: item for item in value["attachments"]}
-        for item in files.values():
-            if type(item["size"]) is not int or type(item["sha256"]) is not str or type(item["media_type"]) is not str:
-                raise ProofError("report.attachment", "an attachment has name, media_type, size, sha256", place=MANIFEST)
-        texts = [value["number"], value["kind"], value["log"], value["checkpoint"]]
-    except (KeyError, TypeError):
-        raise ProofError("report.attachment", "the manifest lacks something", place=MANIFEST) from None
-    if not all(type(text) is str for text in texts) or len(files) != len(value["attachments"]):
-        raise ProofError("report.attachment", "the manifest has another form", place=MANIFEST)
-    return Manifest(*texts, files=files)

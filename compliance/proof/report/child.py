@@ -9,14 +9,14 @@ import json
 import logging
 import resource
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from io import BytesIO
 from typing import Any
 
 from asn1crypto import x509
 
 from compliance.proof.errors import NotCheckable, ProofError
-from compliance.proof.report import attached, signatures, updates
+from compliance.proof.report import attached, manifest, signatures, updates
 from compliance.proof.report.limits import CPU_SECONDS, MAX_PDF_BYTES, MEMORY_BYTES, OPEN_FILES
 from compliance.proof.report.revisions import Revisions
 from compliance.proof.report.signatures import Carried, Roots
@@ -80,12 +80,12 @@ def _check(data: bytes, roots: Roots, verdict: Verdict, now: datetime) -> bytes:
         verdict.facts["sealed_at"] = signed[0].signed_at.isoformat()
     with verdict.step("Attached files") as step:
         files = attached.read_files(reader)
-        manifest = attached.check_files(files)
-        for name, stated in sorted(manifest.files.items()):
+        promised = manifest.check_files(files)
+        for name, stated in sorted(promised.files.items()):
             step.say(f"{name}, {stated['size']:,} bytes, SHA-256 {stated['sha256']}")
-        verdict.facts |= {"number": manifest.number, "kind": manifest.kind}
-        verdict.facts |= {"log": manifest.log, "checkpoint": manifest.checkpoint}
-        bundles = [name for name, item in manifest.files.items() if item["media_type"] == attached.BUNDLE_TYPE]
+        verdict.facts |= {"number": promised.number, "kind": promised.kind}
+        verdict.facts |= {"log": promised.log, "checkpoint": promised.checkpoint}
+        bundles = [name for name, item in promised.files.items() if item["media_type"] == manifest.BUNDLE_TYPE]
         if len(bundles) != 1:
             raise ProofError("report.attachment", f"{len(bundles)} proof bundles instead of one")
     return files[bundles[0]]

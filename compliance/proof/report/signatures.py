@@ -119,7 +119,9 @@ def signatures(reader: PdfFileReader, roots: Roots, carried: Carried, *, before:
     found = [_signature(signature, roots, carried) for signature in embedded]
     late = [signed.field for signed in found if signed.signed_at > before]
     if late:
-        raise ProofError("report.time_stamp", "signed after the document time stamp that should cover it", place=late[0])
+        raise ProofError(
+            "report.time_stamp", "signed after the document time stamp that should cover it", place=late[0]
+        )
     return found
 
 
@@ -181,7 +183,8 @@ def _require_valid_today(embedded: Any, roots: Roots, carried: Carried, *, now: 
         asyncio.run(validator.async_validate_usage(set(), {"time_stamping"}))
     except (PathBuildingError, PathValidationError) as error:
         raise NotCheckable(
-            "report.expired", f"the newest time stamp's certificate is not valid any more: {error}. Ask for a renewed file"
+            "report.expired",
+            f"the newest time stamp's certificate is not valid any more: {error}. Ask for a renewed file",
         ) from None
 
 

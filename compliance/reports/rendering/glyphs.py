@@ -36,5 +36,8 @@ def _shown(match: re.Match[str]) -> str:
 def _shared_characters() -> frozenset[int]:
     from fontTools.ttLib import TTFont  # a third of a second, and only rendering needs it
 
-    covered = [set(TTFont(path, lazy=True).getBestCmap()) for path in font_files()]
+    covered = []
+    for path in font_files():
+        with TTFont(path, lazy=True) as font:
+            covered.append(set(font.getBestCmap()))
     return frozenset(set.intersection(*covered))
