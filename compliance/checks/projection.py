@@ -47,7 +47,7 @@ def _finding(statement: Statement) -> Finding:
         id=_id(statement),
         detector=data["detector"],
         version=data["version"],
-        parameters=data["parameters"],
+        parameters=dict(sorted(data["parameters"].items())),  # as the log has them; SQLite compares JSON as text
         severity=data["severity"],
         subject=entry["subject"],
         subject_key=subjects.key_of(entry["subject"]),

@@ -135,8 +135,8 @@ def _sqlite_definitions(names: Sequence[str]) -> list[str]:
 
 
 def _differences(table: Table, standing: str, made: str) -> list[Problem]:
-    """Rows that stand only on one side. Counters of the database (`id`) say nothing about the log and are left out."""
-    columns = [str(part.column) for part in table._meta.concrete_fields if part.column != "id"]
+    """Rows that stand only on one side. Counters of the database say nothing about the log and are left out."""
+    columns = [str(part.column) for part in table._meta.concrete_fields if not isinstance(part, models.AutoField)]
     places = [columns.index(name) for name in _naming(table)]
     stood, said = _only_in(table, columns, standing, made), _only_in(table, columns, made, standing)
     stood_by = {tuple(row[place] for place in places): row for row in stood}
@@ -161,7 +161,7 @@ def _only_in(table: Table, columns: Sequence[str], here: str, not_there: str) ->
 def _naming(table: Table) -> list[str]:
     """Columns that name a row."""
     primary = table._meta.pk
-    if primary is not None and primary.column not in {None, "id"}:
+    if primary is not None and not isinstance(primary, models.AutoField):
         return [str(primary.column)]
     unique = [
         constraint
