@@ -104,7 +104,7 @@ class Installation:
     def served(self) -> Iterator[str]:
         """Serve it with two web workers and return the address."""
         port = free_port()
-        command = [sys.executable, "-m", "gunicorn", "compliance.config.wsgi:application", "--chdir", PROJECT]
+        command = [sys.executable, "-m", "gunicorn", "compliance.config.wsgi:application", "--chdir", str(PROJECT)]
         command += ["--bind", f"127.0.0.1:{port}", "--workers", str(WEB_WORKERS), "--log-level", "warning"]
         address = f"http://127.0.0.1:{port}"
 
