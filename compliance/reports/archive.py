@@ -1,4 +1,4 @@
-"""PDF files of reports below REPORT_DIR, named by the SHA-256 of their bytes. Written whole or not at all, never changed."""
+"""PDF files of reports below REPORT_DIR, named by their SHA-256. Written whole or not at all, never changed."""
 
 import hashlib
 import os

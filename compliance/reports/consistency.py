@@ -24,7 +24,7 @@ def compare() -> Iterator[Problem]:
             archive.read(report.pdf_sha256)
         except archive.ArchiveDamaged as error:
             yield Problem("report.file", f"report {report.number}", str(error))
-    yield from _rows_gone(set(issued.values_list("number", flat=True)))
+    yield from _rows_gone({str(report.number) for report in issued.only("number")})
 
 
 def _compare_with_log(report: Report) -> Iterator[Problem]:

@@ -1,7 +1,7 @@
 """What a report says, before it has a shape: typed, complete, taken from the record.
 
-Builders fill these; templates only arrange them. Every figure has its population beside it, every list says how many items
-it has in all, so that a page can show the first `SHOWN_ROWS` and name the attachment that holds the rest.
+Builders fill these; templates only arrange them. Every figure has its population beside it, every list says how many
+items it has in all, so that a page can show the first `SHOWN_ROWS` and name the attachment that holds the rest.
 """
 
 from collections.abc import Mapping
@@ -140,7 +140,7 @@ class FindingFacts:
     finding: str  # the subject of its chain in the log
     detector: str
     version: str
-    severity: Literal["critical", "high", "medium", "low", "info"]
+    severity: str  # of `checks.registry.Severity`
     title: str
     state: str
     condition: str

@@ -47,7 +47,7 @@ class Report(models.Model):
     """One report. Once issued it stands for ever: its number and digests are an entry of the log."""
 
     public_id = models.CharField(max_length=40, unique=True, default=new_report_id, editable=False)
-    number = models.CharField(max_length=20, unique=True, null=True, editable=False)
+    number = models.CharField(max_length=20, unique=True, null=True, editable=False)  # noqa: DJ001 - given after the first save
     kind = models.CharField(max_length=20, choices=Kind.choices)
     parameters = models.JSONField(default=dict)
     language = models.CharField(max_length=8, default="en")

@@ -1,4 +1,4 @@
-"""From facts to HTML: which sentences and tiles follow from the figures. Templates arrange, builders know the record."""
+"""From facts to HTML: what sentences and tiles follow from the figures. Templates arrange, builders know the record."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,10 +97,12 @@ def _lead(report: FrameworkAudit) -> str:
     assessable = report.framework.assessable
     supported, contributing = report.count(CoverageState.SUPPORTED), report.count(CoverageState.CONTRIBUTING)
     contradicted, silent = report.count(CoverageState.CONTRADICTED), report.count(CoverageState.NONE)
+    custody = report.custody
     return (
-        f"Of {assessable:,} assessable requirements the record supports {supported:,}, contributes to {contributing:,}, "
-        f"contradicts {contradicted:,} and is silent on {silent:,}. It stands on {_many(report.custody.entries, 'entry')} "
-        f"about {_many(report.custody.meters, 'meter')}, from {_many(report.custody.organisations, 'registered organisation')}."
+        f"Of {assessable:,} assessable requirements the record supports {supported:,}, "
+        f"contributes to {contributing:,}, contradicts {contradicted:,} and is silent on {silent:,}. "
+        f"It stands on {_many(custody.entries, 'entry')} about {_many(custody.meters, 'meter')}, "
+        f"from {_many(custody.organisations, 'registered organisation')}."
     )
 
 
@@ -146,7 +148,8 @@ def _findings(report: FrameworkAudit) -> str:
         return "No finding is open. Table 2 says what the detectors looked at."
     severities = [f"{count:,} {severity}" for severity, count in report.findings_by_severity.items() if count]
     shown = f" The first {len(report.findings.rows):,} follow." if report.findings.hidden else ""
-    return f"{_many(report.findings.total, 'finding')}: {', '.join(severities)}.{shown} Each says which rule saw what, at which log position."
+    count = _many(report.findings.total, "finding")
+    return f"{count}: {', '.join(severities)}.{shown} Each says which rule saw what, at which log position."
 
 
 def _evidence(report: FrameworkAudit) -> str:

@@ -1,7 +1,7 @@
 """What a reader sees in the seal's field: a few lines, drawn as outlines.
 
-Outlines need no font in the file, so the appearance refers to nothing at all: it keeps PDF/A-3 (no font to embed), and the
-verifier can see that it hides nothing.
+Outlines need no font in the file, so the appearance refers to nothing at all: it keeps PDF/A-3 (no font to embed),
+and the verifier can see that it hides nothing.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ class Mark(BaseStamp):
         return [COLOUR, *(_outline(line, top - index * LEADING, scale * shrink) for index, line in enumerate(lines))]
 
 
-class _PathPen(BasePen):  # type: ignore[misc]
+class _PathPen(BasePen):
     """Collects path operators of PDF (ISO 32000-1 section 8.5.2)."""
 
     def __init__(self, glyphs: Any) -> None:

@@ -1,7 +1,7 @@
 """The seal: a certifying PAdES-B-LTA signature (ETSI EN 319 142-1) in the field that the page keeps for it.
 
-Before it signs, the seal's own certificate is checked against its revocation list: signature libraries do that only from
-level LT on. Nothing below B-LTA is ever made: without a time stamp there is no seal.
+Before it signs, the seal's own certificate is checked against its revocation list: signature libraries do that only
+from level LT on. Nothing below B-LTA is ever made: without a time stamp there is no seal.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
+from typing import Any
 
 import httpx
 from asn1crypto import cms
@@ -19,7 +20,6 @@ from pyhanko.sign import signers
 from pyhanko.sign.fields import MDPPerm, SigSeedSubFilter
 from pyhanko.sign.general import SigningError
 from pyhanko.sign.signers.pdf_signer import PdfSignatureMetadata, PdfSigner, PdfSigningSession
-from pyhanko.sign.timestamps import TimeStamper
 from pyhanko_certvalidator import CertificateValidator, ValidationContext
 from pyhanko_certvalidator.errors import PathBuildingError, PathValidationError
 from pyhanko_certvalidator.registry import SimpleCertificateStore
@@ -27,7 +27,7 @@ from pyhanko_certvalidator.registry import SimpleCertificateStore
 from compliance.jobs import clock
 from compliance.reports import authority
 from compliance.reports.authority import SealMaterial, TimeStampUnavailable
-from compliance.reports.authority.timestamps import TimeStampRefused
+from compliance.reports.authority.timestamps import PlainTimeStamper, TimeStampRefused
 from compliance.reports.authority.unchanging import unchanging
 from compliance.reports.rendering.glyphs import legible
 from compliance.reports.seal_mark import MarkStyle
@@ -36,7 +36,7 @@ FIELD = "sig-seal"
 REASON = "Certifies origin and content"
 
 
-# It warns at every signature that revocation lists are not fetched: ours are given, and pass the verifier before release.
+# It warns at every signature that revocation lists are not fetched: ours are given, and the verifier reads them.
 logging.getLogger("pyhanko.sign.signers.pdf_signer").setLevel(logging.ERROR)
 
 
@@ -98,7 +98,7 @@ def require_good_standing(material: SealMaterial, moment: datetime) -> None:
 
 
 def _signed(
-    unsigned: bytes, material: SealMaterial, metadata: PdfSignatureMetadata, stamper: TimeStamper, now: datetime
+    unsigned: bytes, material: SealMaterial, metadata: PdfSignatureMetadata, stamper: PlainTimeStamper, now: datetime
 ) -> bytes:
     simple = _PlainSigner(material.certificate, material.key, _store(*material.chain, *material.report_roots))
     signer = _ClockedSigner(metadata, simple, timestamper=stamper, stamp_style=_mark(material, now))
@@ -113,14 +113,14 @@ def _signed(
     return output.getvalue()
 
 
-class _PlainSigner(signers.SimpleSigner):  # type: ignore[misc]
+class _PlainSigner(signers.SimpleSigner):
     """A signer whose signatures are encoded once."""
 
-    async def async_sign(self, *arguments: object, **keywords: object) -> cms.ContentInfo:
+    async def async_sign(self, *arguments: Any, **keywords: Any) -> cms.ContentInfo:
         return unchanging(await super().async_sign(*arguments, **keywords))
 
 
-class _ClockedSigner(PdfSigner):  # type: ignore[misc]
+class _ClockedSigner(PdfSigner):
     """A signer that takes the time from our clock."""
 
     moment: datetime

@@ -1,8 +1,9 @@
 """Offline verification of a report: a PDF/A-3 that the platform sealed (PAdES-B-LTA), with its proof attached.
 
-Whether the seal holds, who else signed, whether anything was added that may not be, whether the attached files are those the
-report names, and whether the log's checkpoint inside is one the relying party would accept. Needs pyHanko; the rest of
-`compliance.proof` does not. A PDF is a program's worth of parsing, so that part runs in a process of its own, with limits.
+Whether the seal holds, who else signed, whether anything was added that may not be, whether the attached files are
+those the report names, and whether the log's checkpoint inside is one the relying party would accept. Needs pyHanko;
+the rest of `compliance.proof` does not. A PDF is a program's worth of parsing, so that part runs in a process of its
+own, with limits.
 """
 
 import base64
@@ -32,7 +33,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the platform's record says of a report. A file whose last signatures were cut off is a valid earlier file."""
+    """What the record says of a report: a file whose last signatures were cut off is a valid earlier file."""
 
     number: str
     signed_fields: tuple[str, ...]

@@ -46,7 +46,7 @@ def _file(label: Any, specification: Any) -> tuple[str, bytes]:
 
 
 def _require_same_associated(reader: PdfFileReader, listed: list[Any]) -> None:
-    associated = reader.root["/AF"] if "/AF" in reader.root else []
+    associated = reader.root.get("/AF", [])
     if {_number(item) for item in associated} != {_number(item) for item in listed}:
         raise ProofError("report.attachment", "associated files and attached files differ")
 

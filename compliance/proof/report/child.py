@@ -1,7 +1,7 @@
 """The process that takes a report apart: `python -m compliance.proof.report.child`, one file, then it ends.
 
-Standard input: one line of JSON (`report_roots`, `time_stamp_roots` as base64 DER, `now`), then the PDF. Standard output: one
-line of JSON (`steps`, `facts`), then the attached proof bundle, if the file got that far.
+Standard input: one line of JSON (`report_roots`, `time_stamp_roots` as base64 DER, `now`), then the PDF. Standard
+output: one line of JSON (`steps`, `facts`), then the attached proof bundle, if the file got that far.
 """
 
 import base64
@@ -93,7 +93,8 @@ def _check(data: bytes, roots: Roots, verdict: Verdict, now: datetime) -> bytes:
 
 def _said(one: signatures.Signed, now: datetime) -> str:
     word = "sealed" if one.is_certifying else "signed"
-    line = f"{one.field}: {word} at {one.signed_at:%Y-%m-%d %H:%M:%S} UTC by {one.signer}, certificate {one.certificate_sha256}"
+    moment = f"{one.signed_at:%Y-%m-%d %H:%M:%S} UTC"
+    line = f"{one.field}: {word} at {moment} by {one.signer}, certificate {one.certificate_sha256}"
     if one.certificate_valid_until < now:
         line += f", expired since {one.certificate_valid_until:%Y-%m-%d}: valid when it signed"
     return line

@@ -46,7 +46,7 @@ def check_files(files: Mapping[str, bytes]) -> Manifest:
 
 
 def _read_manifest(data: bytes) -> Manifest:
-    value = parse(data, max_bytes=MAX_MANIFEST_BYTES, place=MANIFEST)
+    value: Any = parse(data, max_bytes=MAX_MANIFEST_BYTES, place=MANIFEST)
     try:
         if value["format"] != FORMAT:
             raise ProofError("report.attachment", f"the format is not {FORMAT}", place=MANIFEST)
@@ -56,9 +56,9 @@ def _read_manifest(data: bytes) -> Manifest:
                 raise ProofError(
                     "report.attachment", "an attachment has name, media_type, size, sha256", place=MANIFEST
                 )
-        texts = [value["number"], value["kind"], value["log"], value["checkpoint"]]
+        texts = {name: value[name] for name in ("number", "kind", "log", "checkpoint")}
     except (KeyError, TypeError):
         raise ProofError("report.attachment", "the manifest lacks something", place=MANIFEST) from None
-    if not all(type(text) is str for text in texts) or len(files) != len(value["attachments"]):
+    if not all(type(text) is str for text in texts.values()) or len(files) != len(value["attachments"]):
         raise ProofError("report.attachment", "the manifest has another form", place=MANIFEST)
-    return Manifest(*texts, files=files)
+    return Manifest(**texts, files=files)

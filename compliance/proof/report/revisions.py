@@ -1,11 +1,12 @@
 """The revisions of a sealed PDF as bytes: where each begins and ends, and that nothing lies between.
 
-An incremental update (ISO 32000-1 section 7.5.6) is a run of objects, a cross-reference section that lists them, and an end
-marker. Readers differ in what they make of bytes outside that, so here there may be none: after the seal each revision
-holds exactly the objects its own cross-reference section lists, back to back.
+An incremental update (ISO 32000-1 section 7.5.6) is a run of objects, a cross-reference section that lists them, and
+an end marker. Readers differ in what they make of bytes outside that, so here there may be none: after the seal each
+revision holds exactly the objects its own cross-reference section lists, back to back.
 """
 
 import re
+from itertools import pairwise
 from typing import Any, Final
 
 from pyhanko.pdf_utils import generic
@@ -81,8 +82,8 @@ class Revisions:
         require(closing is not None, "no startxref at the end", place=place)
         assert closing is not None  # noqa: S101 - for the type checker
         table = int(closing[1])
-        bounds = sorted({*offsets, table}) + [closing.start()]
-        for left, right in zip(bounds, bounds[1:], strict=False):
+        bounds = [*sorted({*offsets, table}), closing.start()]
+        for left, right in pairwise(bounds):
             if left in offsets:
                 self._require_one_object(offsets[left], number, self.data[left:right])
             else:
@@ -90,8 +91,9 @@ class Revisions:
 
     def _offsets(self, number: int) -> dict[int, generic.Reference]:
         offsets: dict[int, generic.Reference] = {}
-        for reference in self.reader.get_historical_resolver(number).explicit_refs_in_revision():
-            where = self.reader.xrefs.get_historical_ref(reference, number)
+        revision: Any = self.reader.get_historical_resolver(number)
+        for reference in revision.explicit_refs_in_revision():
+            where: Any = self.reader.xrefs.get_historical_ref(reference, number)
             require(isinstance(where, int), f"object {reference.idnum} lies in an object stream")
             require(where not in offsets, f"object {reference.idnum} shares its place with another")
             offsets[where] = reference

@@ -1,8 +1,8 @@
 """Seal, further signatures and time stamps: arithmetic, way to a root you trust, revocation, and what they cover.
 
-A signature is judged at the moment its time stamp proves, with the revocation lists that the file carries (PAdES-B-LTA), so
-the verdict does not change when the seal's certificate expires. The newest document time stamp must be by an authority whose
-certificate is valid today: it is what carries the proof, and it can be renewed.
+A signature is judged at the moment its time stamp proves, with the revocation lists that the file carries
+(PAdES-B-LTA), so the verdict does not change when the seal's certificate expires. The newest document time stamp must
+be by an authority whose certificate is valid today: it is what carries the proof, and it can be renewed.
 """
 
 import asyncio
@@ -138,7 +138,7 @@ def _signature(embedded: Any, roots: Roots, carried: Carried) -> Signed:
         skip_diff=True,
     )
     status = asyncio.run(checked)
-    stamp = status.timestamp_validity
+    stamp: Any = status.timestamp_validity
     _require(status.intact and status.valid, "report.signature", "the signature does not fit the signed bytes", name)
     _require(status.coverage in WHOLE, "report.signature", "the signature does not cover its whole revision", name)
     _require(stamp is not None, "report.time_stamp", "its time stamp cannot be read", name)

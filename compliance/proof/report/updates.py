@@ -7,8 +7,8 @@ A later revision may hold, and change, only
 3. invisible document time stamps: a new field without area, appended to the form and to one page's annotations;
 4. the dates and the producer that every writer stamps (document information, XMP).
 
-This is narrower than the difference analysis of PDF libraries, which must allow what any form may do, and it looks only at
-the objects of later revisions, so its cost does not grow with the report.
+This is narrower than the difference analysis of PDF libraries, which must allow what any form may do, and it looks
+only at the objects of later revisions, so its cost does not grow with the report.
 """
 
 import re

@@ -17,11 +17,15 @@ from asn1crypto import pem as asn1_pem
 from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives import serialization
 from django.conf import settings
-from pyhanko.sign.timestamps import TimeStamper
 
 from compliance.reports.authority import development, timestamps
 from compliance.reports.authority.development import DevelopmentAuthority
-from compliance.reports.authority.timestamps import DevelopmentTimeStamper, HttpTimeStamper, OutsideAuthority
+from compliance.reports.authority.timestamps import (
+    DevelopmentTimeStamper,
+    HttpTimeStamper,
+    OutsideAuthority,
+    PlainTimeStamper,
+)
 
 REPORT_ROOT = "report-root.crt"  # names in the trust folder, ledger format section 2.8
 TIME_STAMP_ROOT = "tsa-root.crt"
@@ -72,8 +76,8 @@ def seal_material() -> SealMaterial:
     )
 
 
-def time_stamper() -> TimeStamper:
-    """The first time stamp authority that answers; `.name` says which. Raises TimeStampUnavailable, AuthorityMissing."""
+def time_stamper() -> PlainTimeStamper:
+    """The first time stamp authority that answers, by name. Raises TimeStampUnavailable, AuthorityMissing."""
     if _stamps_itself():
         return DevelopmentTimeStamper(_development().signer("tsa"))
     failures = []

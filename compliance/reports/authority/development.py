@@ -1,7 +1,8 @@
 """The development authority: root, issuing authority, seal, time stamping unit and their revocation lists, as files.
 
-It lets a fresh installation seal reports that every reader can check, without an outside trust service. Whoever relies on
-such a report trusts the operator's own root, and the report says so. `ALLOW_DEVELOPMENT_AUTHORITY` forbids it.
+It lets a fresh installation seal reports that every reader can check, without an outside trust service. Whoever
+relies on such a report trusts the operator's own root, and the report says so. `ALLOW_DEVELOPMENT_AUTHORITY` forbids
+it.
 
 Folder (`AUTHORITY_DIR`, 0700; keys 0600):
 

@@ -1,7 +1,7 @@
 """Time stamps (RFC 3161, ESSCertIDv2 of RFC 5816): the development unit, and outside authorities over HTTP.
 
-`DevelopmentTimeStamper` answers a request in this process, so that no network is needed and a test can set the clock. It
-is an ordinary authority otherwise: `openssl ts -verify` accepts its answers.
+`DevelopmentTimeStamper` answers a request in this process, so that no network is needed and a test can set the clock.
+It is an ordinary authority otherwise: `openssl ts -verify` accepts its answers.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ class OutsideAuthority:
     timeout: float = DEFAULT_TIMEOUT_SECONDS
 
 
-class PlainTimeStamper(TimeStamper):  # type: ignore[misc]
+class PlainTimeStamper(TimeStamper):
     """A client whose tokens keep their encoding."""
 
     name: str

@@ -1,4 +1,4 @@
-"""The framework audit report: what the record supports of one framework, what contradicts it, and how that was found."""
+"""The framework audit report: what the record supports of a framework, what contradicts it, and how that was found."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -32,6 +32,7 @@ from compliance.proof.verify_bundle import verify_bundle
 from compliance.reports.facts import CheckpointFacts, InclusionFacts
 
 SAMPLE_SIZE = 20  # meters; with their chains some 2 MB of proof inside the PDF
+NOBODY = "\N{EN DASH}"
 TRIES = 5  # a busy log may publish between the choice and the proof
 
 
@@ -84,7 +85,7 @@ def operator_subjects() -> list[str]:
 def organisation_name(identifier: str) -> str:
     """The registered name of an organisation, or its id while there is none; a dash for nobody."""
     found = accounts.organisation(identifier) if identifier else None
-    return found.name if found is not None else identifier or "–"
+    return found.name if found is not None else identifier or NOBODY
 
 
 def _require_verified(made: bytes) -> None:

@@ -1,7 +1,7 @@
 """What a report's HTML may load: our stylesheet and our fonts, by exact name. Nothing else, from nowhere.
 
-WeasyPrint's own fetcher reads `file:` and `http:` (CVE-2025-68616, CVE-2026-49452 show where that leads). Any other address
-ends the rendering at once: a report that asks for something foreign is a report nobody should get.
+WeasyPrint's own fetcher reads `file:` and `http:` (CVE-2025-68616, CVE-2026-49452 show where that leads). Any other
+address ends the rendering at once: a report that asks for something foreign is a report nobody should get.
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
 """Which characters the shipped fonts can show, and a legible form for those they cannot.
 
-A report is drawn with our fonts alone (PDF/A-3, ISO 19005-3 clause 6.2.11.8, forbids references to missing glyphs). Names
-in the record may hold any character: what no font of ours shows, and what would change the reading direction or hide, is
-written as its code point.
+A report is drawn with our fonts alone (PDF/A-3, ISO 19005-3 clause 6.2.11.8, forbids references to missing glyphs).
+Names in the record may hold any character: what no font of ours shows, and what would change the reading direction or
+hide, is written as its code point.
 """
 
 import re

@@ -17,6 +17,7 @@ STATE_WORDS = {
     CoverageState.NONE: ("nil", "No support"),
     CoverageState.NOT_ASSESSABLE: ("na", "Not assessable"),
 }
+NEVER = "\N{EN DASH}"
 SIZE_UNITS = ("bytes", "KiB", "MiB", "GiB")
 
 
@@ -29,14 +30,14 @@ def figure(value: int) -> str:
 @register.filter
 def moment(value: datetime | None) -> str:
     """A moment in UTC, to the second."""
-    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if value else "–"
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if value else NEVER
 
 
 @register.filter
 def day(value: datetime | None) -> str:
     """A date in words, in UTC: 20 November 2026."""
     if value is None:
-        return "–"
+        return NEVER
     there = value.astimezone(UTC)
     return f"{there.day} {there:%B %Y}"
 
