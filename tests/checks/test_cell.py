@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.checks.telling import MINUTE, START, STATIONS, Telling, identity, is_found, meter, outcomes
@@ -48,6 +48,7 @@ def test_two_stations_in_the_wrong_order_are_found(gate, place):
     assert is_found(gate.say("cell.exited"), f"{order[place]} came too early")
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(STATIONS[1:]), max_size=14))
 def test_conforms_exactly_if_first_passes_are_all_and_in_order(middle):
     gate = Telling("AN-04")
@@ -124,6 +125,7 @@ def walk(telling, counts):
                 )
 
 
+@settings(deadline=None)
 @given(balances())
 def test_even_balances_never_deviate(counts):
     telling = shift(counts)
@@ -132,6 +134,7 @@ def test_even_balances_never_deviate(counts):
     assert outcomes(telling.examined()) == ["conforms"]
 
 
+@settings(deadline=None)
 @given(balances(), st.data())
 def test_any_number_off_by_one_is_found(counts, data):
     name = data.draw(st.sampled_from(sorted(counts)))
