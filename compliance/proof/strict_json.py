@@ -22,9 +22,7 @@ _T = TypeVar("_T")
 
 _STRING: Final = r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"'
 _INTEGER: Final = r"-?(?:0|[1-9][0-9]*+)(?![0-9.eE])"
-_TOKEN = re.compile(
-    rf"[ \t\n\r]*+(?:({_STRING})([ \t\n\r]*+:)?|([{{}}\[\],])|({_INTEGER})|(true|false|null)(?!\w))"
-)
+_TOKEN = re.compile(rf"[ \t\n\r]*+(?:({_STRING})([ \t\n\r]*+:)?|([{{}}\[\],])|({_INTEGER})|(true|false|null)(?!\w))")
 _TEXT, _NAMED, _PUNCTUATION, _NUMBER, _LITERAL = 1, 2, 3, 4, 5  # groups of _TOKEN; _NAMED is a string and a colon
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})(?:\\u([0-9a-fA-F]{4}))?|(.))")
 _SPACE = re.compile(r"[ \t\n\r]*+")

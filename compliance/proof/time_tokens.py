@@ -78,11 +78,7 @@ def _verify(token: bytes, data: bytes, roots: Sequence[x509.Certificate]) -> Tim
     signers = signed["signer_infos"]
     if len(signers) != 1:
         raise ProofError("time.token", f"{len(signers)} signers instead of one")
-    certificates = [
-        x509.load_der_x509_certificate(choice.chosen.dump())
-        for choice in signed["certificates"]
-        if choice.name == "certificate"
-    ]
+    certificates = _certificates(signed)
     if len(certificates) > MAX_CERTIFICATES:
         raise ProofError("time.token", f"{len(certificates)} certificates in the token")
     signer = _signer_of(signers[0], [*certificates, *roots])
@@ -91,6 +87,17 @@ def _verify(token: bytes, data: bytes, roots: Sequence[x509.Certificate]) -> Tim
     _require_purpose(signer)
     _require_chain(signer, certificates, roots, moment.astimezone(UTC))
     return TimeStamp(moment.astimezone(UTC), signer.subject.rfc4514_string())
+
+
+def _certificates(signed: Any) -> list[x509.Certificate]:
+    try:
+        return [
+            x509.load_der_x509_certificate(choice.chosen.dump())
+            for choice in signed["certificates"]
+            if choice.name == "certificate"
+        ]
+    except x509.InvalidVersion:
+        raise ProofError("time.token", "a certificate of an unknown version") from None
 
 
 def _signed_data(token: bytes) -> Any:

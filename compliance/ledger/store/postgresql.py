@@ -41,9 +41,8 @@ _CLAIM_EVENT_KEYS: Final = (
     "INSERT INTO ledger_event_key (key, event_hash, subject, seq) "
     "SELECT * FROM unnest(%s, %s, %s, %s) ON CONFLICT DO NOTHING"
 )
-_COPY_ENTRIES: Final = (
-    'COPY ledger_entry (recorded_at, batch, "index", seq, subject, hash, prev, body) FROM STDIN (FORMAT binary)'
-)
+COPY_COLUMNS: Final = 'recorded_at, batch, "index", seq, subject, hash, prev, body'
+_COPY_ENTRIES: Final = f"COPY ledger_entry ({COPY_COLUMNS}) FROM STDIN (FORMAT binary)"
 _MOVE_HEADS: Final = (
     "UPDATE ledger_head h SET seq = u.seq, hash = u.hash, recorded_at = %s "
     "FROM unnest(%s, %s, %s) u(key, seq, hash) WHERE h.subject = u.key"
@@ -119,7 +118,7 @@ class PostgresStore:
 
 
 def encode_copy(rows: EntryRows) -> bytes:
-    """`rows` in the binary format of COPY, columns as in `_COPY_ENTRIES`."""
+    """`rows` in the binary format of COPY, columns as in `COPY_COLUMNS`."""
     microseconds = (rows.recorded_at - _POSTGRES_EPOCH) // timedelta(microseconds=1)
     constant = b"".join(
         (
