@@ -18,7 +18,7 @@ from pyhanko.stamp.base import BaseStamp, BaseStampStyle
 
 from compliance.reports.rendering.glyphs import FONTS
 
-FACE = FONTS / "IBMPlexSans-Regular.woff2"
+FACE = FONTS / "IBMPlexSans-Regular.ttf"
 SIZE, LEADING, MARGIN = 7.5, 10.5, 8.0  # points
 COLOUR = b"0.08 0.14 0.23 rg"
 

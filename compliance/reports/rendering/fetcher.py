@@ -20,7 +20,7 @@ class AssetFetcher(URLFetcher):
     def __init__(self) -> None:
         super().__init__()
         self._assets = {f"{BASE_URL}report.css": (STYLESHEET, "text/css")}
-        self._assets |= {f"{BASE_URL}fonts/{path.name}": (path, "font/woff2") for path in font_files()}
+        self._assets |= {f"{BASE_URL}fonts/{path.name}": (path, "font/ttf") for path in font_files()}
 
     def fetch(self, url: str, headers: object = None) -> URLFetcherResponse:  # noqa: ARG002 - the signature is WeasyPrint's
         """The asset called `url`."""

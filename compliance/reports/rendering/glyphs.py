@@ -17,7 +17,7 @@ _HIDDEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
 
 def font_files() -> list[Path]:
     """The fonts we ship."""
-    return sorted(FONTS.glob("*.woff2"))
+    return sorted(FONTS.glob("*.ttf"))
 
 
 def legible(text: str) -> str:
