@@ -16,7 +16,7 @@ LISTED = {
     item["id"]: item
     for item in yaml.safe_load((Path(settings.BASE_DIR) / "fixtures/detectors/detectors.yaml").read_text())["detectors"]
 }
-# What a check listens to beyond the inputs of the list: seals are also missed at the exit, and every use of a dead meter counts.
+# What a check listens to beyond the inputs of the list: seals are missed at the exit too, and a dead meter does more.
 FURTHER = {
     "AN-10": {"cell.exited"},
     "AN-23": {"install.installed", "ops.firmware_updated", "reprov.started"},
