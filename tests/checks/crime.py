@@ -38,7 +38,9 @@ class Week:
     parties: dict[str, Party]
     told: list[tuple[str, int, dict[str, Any]]] = field(default_factory=list)
 
-    def say(self, sender: str, code: str, subject: str, changes: dict[str, Any] | None = None, *, keys: int = 1) -> None:
+    def say(
+        self, sender: str, code: str, subject: str, changes: dict[str, Any] | None = None, *, keys: int = 1
+    ) -> None:
         """One statement more."""
         self.told.append((sender, keys, event(code, subject, changes)))
 
