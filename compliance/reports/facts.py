@@ -4,6 +4,7 @@ Builders fill these; templates only arrange them. Every figure has its populatio
 items it has in all, so that a page can show the first `SHOWN_ROWS` and name the attachment that holds the rest.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -144,6 +145,7 @@ class FindingFacts:
     title: str
     state: str
     condition: str
+    concerns: str  # subject of what it is about
     meters: int
     meters_named: tuple[str, ...]
     bears_on: tuple[str, ...]
@@ -306,3 +308,8 @@ class MeterCertificate:
     exceptions: tuple[str, ...]
     findings: tuple[FindingFacts, ...]
     inclusion: InclusionFacts | None
+
+    @property
+    def key_form(self) -> str:
+        """How most of its keys are known."""
+        return Counter(key.form for key in self.keys).most_common(1)[0][0] if self.keys else "commitment"

@@ -1,5 +1,6 @@
 """From facts to HTML: what sentences and tiles follow from the figures. Templates arrange, builders know the record."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +18,7 @@ from compliance.reports.facts import (
     MeterCertificate,
 )
 
-GRAVEST_SHOWN = 8  # what fits the summary page
+GRAVEST_SHOWN = 6  # what fits the summary page
 CONTENTS = (
     (1, "Document control"),
     (2, "Executive summary"),
@@ -49,6 +50,8 @@ class Summary:
     findings: str
     custody_tiles: tuple[Tile, ...]
     evidence: str
+    usual_wording: str
+    wording: str
 
 
 def framework_audit(report: FrameworkAudit, attachments: Sequence[AttachmentFacts]) -> str:
@@ -83,6 +86,7 @@ def meter_certificate(report: MeterCertificate, attachments: Sequence[Attachment
 
 def summarise(report: FrameworkAudit) -> Summary:
     """Lead, tiles and counts in words."""
+    checked = Counter(row.verification for row in report.requirements.rows).most_common()
     return Summary(
         lead=_lead(report),
         tiles=_tiles(report),
@@ -90,6 +94,8 @@ def summarise(report: FrameworkAudit) -> Summary:
         findings=_findings(report),
         custody_tiles=_custody_tiles(report),
         evidence=_evidence(report),
+        usual_wording=checked[0][0] if checked else "",
+        wording=_wording(checked),
     )
 
 
@@ -155,6 +161,14 @@ def _findings(report: FrameworkAudit) -> str:
 def _evidence(report: FrameworkAudit) -> str:
     states = ", ".join(f"{count:,} {state}" for state, count in report.evidence_by_state.items() if count)
     return f"{_many(report.evidence.total, 'file')}{f': {states}' if states else ''}."
+
+
+def _wording(checked: Sequence[tuple[str, int]]) -> str:
+    if not checked:
+        return ""
+    counts = ", ".join(f"{how[:1].lower()}{how[1:]} ({count:,})" for how, count in checked)
+    exceptions = " Where an item differs from the most frequent, it says so." if len(checked) > 1 else ""
+    return f"How the wording of the items was checked against the published text: {counts}.{exceptions}"
 
 
 def _gravest(findings: Listed[FindingFacts]) -> Listed[FindingFacts] | None:

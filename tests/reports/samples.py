@@ -95,6 +95,7 @@ def finding(index: int) -> FindingFacts:
         "open",
         "Seal 8814027 was applied at exit of the cell; seal 8814029 was seen at the inspection, "
         "and no opening lies between.",
+        "meter:dlms_system_title:454C560000F42400",
         2,
         ("meter:dlms_system_title:454C560000F42400",),
         ("A.7.8", "A.5.21"),

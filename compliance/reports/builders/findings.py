@@ -1,5 +1,7 @@
 """Findings of the detectors, in the words of reports."""
 
+from collections.abc import Sequence
+
 from compliance.checks import registry
 from compliance.checks.models import Finding, FindingState
 from compliance.custody.models import Meter
@@ -20,8 +22,8 @@ def open_findings_about(meter: Meter) -> list[Finding]:
     return [finding for finding in open_findings() if meter.subject in finding.meters]
 
 
-def finding_facts(finding: Finding, number: int) -> FindingFacts:
-    """One finding, the `number`-th of a report."""
+def finding_facts(finding: Finding, number: int, *, framework: str = "") -> FindingFacts:
+    """One finding, the `number`-th of a report. With `framework`, of what it bears on only items of that one."""
     check = {check.id: check for check in registry.checks()}.get(finding.detector)
     return FindingFacts(
         number=f"F-{number:03d}",
@@ -32,8 +34,15 @@ def finding_facts(finding: Finding, number: int) -> FindingFacts:
         title=check.title if check is not None else finding.detector,
         state=finding.state,
         condition=finding.detail,
+        concerns=finding.about or finding.subject,
         meters=finding.meter_count,
         meters_named=tuple(finding.meters[:METERS_NAMED]),
-        bears_on=tuple(check.speaks_to) if check is not None else (),
+        bears_on=_bears_on(check.speaks_to if check is not None else (), framework),
         log_size=finding.log_size,
     )
+
+
+def _bears_on(references: Sequence[str], framework: str) -> tuple[str, ...]:
+    if not framework:
+        return tuple(references)
+    return tuple(reference.partition(":")[2] for reference in references if reference.startswith(f"{framework}:"))

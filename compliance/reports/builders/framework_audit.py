@@ -65,7 +65,9 @@ def build(report: Report) -> Draft:
     covered = coverage.compute(report.parameters["framework"])
     framework = covered.framework
     rows = [_requirement(item) for item in covered.requirements]
-    findings = [finding_facts(each, number) for number, each in enumerate(open_findings(), start=1)]
+    findings = [
+        finding_facts(each, number, framework=framework.key) for number, each in enumerate(open_findings(), start=1)
+    ]
     severities = Counter(finding.severity for finding in findings)
     evidence = evidence_facts(evidence_visible_to(SYSTEM).order_by("pk"))
     facts = FrameworkAudit(
@@ -113,13 +115,19 @@ def _framework(framework: Framework, covered: Coverage) -> FrameworkFacts:
 def _requirement(item: RequirementCoverage) -> RequirementFacts:
     requirement = item.requirement
     return RequirementFacts(
-        group=f"{requirement.group.ref} {requirement.group.title}".strip(),
+        group=_group(requirement.group.ref, requirement.group.title),
         ref=requirement.ref,
         title=requirement.title,
         state=CoverageState(item.status),
         verification=Verification(requirement.verification).label,
         reasons=tuple(reason.text for reason in item.reasons),
     )
+
+
+def _group(ref: str, title: str) -> str:
+    """Some catalogues begin the title of a group with its name: `clause-4`, `Clause 4 Context of the organization`."""
+    plain = ref.replace("-", " ").lower()
+    return title if not ref or title.lower().startswith(plain) else f"{ref} {title}".strip()
 
 
 def _groups(rows: Sequence[RequirementFacts]) -> tuple[GroupTotals, ...]:

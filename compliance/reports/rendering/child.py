@@ -5,6 +5,7 @@ Standard input: one line of JSON (`html`, `made_at`, `identifier`, `attachments`
 output: one line of JSON (`failure`, `pages`), then the PDF.
 """
 
+import gc
 import json
 import logging
 import mimetypes
@@ -35,6 +36,7 @@ class LogLines(logging.Handler):
 def main() -> None:
     """Draw what standard input asks for."""
     _limit()
+    gc.disable()  # the process ends with the report: what it leaves behind is freed then
     request = json.loads(sys.stdin.buffer.readline())
     answer, pdf = draw(request, sys.stdin.buffer)
     sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + pdf)
