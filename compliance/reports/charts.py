@@ -19,7 +19,7 @@ BARS = {
     CoverageState.NONE: ("#dfe5ee", INK, "No support"),
     CoverageState.NOT_ASSESSABLE: ("#b9c2cf", INK, "Not assessable"),
 }
-LABEL_WIDTH, ROW_HEIGHT, LEGEND_HEIGHT = 178, 26, 26
+LABEL_WIDTH, ROW_HEIGHT, LEGEND_HEIGHT = 178, 22, 26
 NARROWEST_WITH_FIGURE = 13  # a narrower bar has no room for its figure
 LABEL_CHARACTERS = 32  # what fits LABEL_WIDTH at 10.5 units
 
@@ -67,7 +67,7 @@ def _bar(group: GroupTotals, *, top: int, scale: float) -> SafeString:
         parts.append(
             format_html(
                 '<rect x="{}" y="{}" width="{}" height="{}" fill="{}"/>',
-                _number(left), top, _number(max(width - 1, 0.6)), ROW_HEIGHT - 7, fill,
+                _number(left), top, _number(max(width - 1, 0.6)), ROW_HEIGHT - 5, fill,
             )
         )  # fmt: skip
         if width >= NARROWEST_WITH_FIGURE:

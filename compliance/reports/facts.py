@@ -151,6 +151,11 @@ class FindingFacts:
     bears_on: tuple[str, ...]
     log_size: int | None
 
+    @property
+    def names_more(self) -> bool:
+        """Whether it names other meters than the one it concerns."""
+        return self.meters > 0 and self.meters_named != (self.concerns,)
+
 
 @dataclass(frozen=True, slots=True)
 class CheckFacts:
