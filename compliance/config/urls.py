@@ -6,3 +6,5 @@ urlpatterns = [
     path("", include("compliance.api.urls")),
     path("", include("compliance.web.urls")),
 ]
+
+handler500 = "compliance.web.views.errors.server_error"

@@ -1,0 +1,85 @@
+"""One world for a module of page tests, built through the real actions, and a browser that notices every violation.
+
+The world is committed once a module and read by many tests, so that a page test costs milliseconds. Client tests that
+write run in a transaction of their own (`db`) that is rolled back; browser tests talk to a live server.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.db import connection
+from django.test import TransactionTestCase, override_settings
+from django.test.utils import setup_databases, teardown_databases
+from pytest_django.live_server_helper import LiveServer
+
+from tests.conftest import FOLDERS
+from tests.web.browser import Browser, find_chromium
+from tests.web.world import World, build_world
+
+AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+
+
+@pytest.fixture(scope="module")
+def module_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Every folder of the product below the module's own, for as long as the module runs."""
+    folder = tmp_path_factory.mktemp("web")
+    places = {name: folder / name.lower() for name in FOLDERS}
+    with override_settings(METERPROOF={**django_settings.METERPROOF, **places}):
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def folders(module_folders: Path) -> Path:
+    """The module's folders, in the place of one per test."""
+    return module_folders
+
+
+@pytest.fixture(scope="module")
+def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The test database also when no collected test carries the mark by which pytest-django knows that it is needed."""
+    with django_db_blocker.unblock():
+        made = (
+            None
+            if connection.introspection.table_names()
+            else setup_databases(verbosity=0, interactive=False, serialized_aliases=())
+        )
+        yield
+        if made is not None:
+            teardown_databases(made, verbosity=0)
+
+
+@pytest.fixture(scope="module")
+def world(module_folders: Path, database: None, django_db_blocker: Any) -> Iterator[World]:
+    """The world, committed; emptied after the module."""
+    with django_db_blocker.unblock():
+        yield build_world(module_folders)
+        case = TransactionTestCase()
+        case._fixture_teardown()
+
+
+@pytest.fixture(scope="module")
+def server(world: World, django_db_blocker: Any) -> Iterator[str]:
+    """A live server over the world; its address."""
+    with django_db_blocker.unblock(), override_settings(ALLOWED_HOSTS=["127.0.0.1"]):
+        live = LiveServer("127.0.0.1")
+        yield live.url
+        live.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium(server: str) -> Iterator[Browser]:
+    """Chromium, pointed at the live server. Fails in CI when there is none, else skips and says so."""
+    executable = find_chromium()
+    if executable is None:
+        message = "no Chromium on this machine: pages were NOT checked in a browser (apt install chromium)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright keeps an event loop in this thread
+        with Browser.launch(executable, server, axe=AXE.read_text("utf-8")) as browser:
+            yield browser
