@@ -58,7 +58,7 @@ def submit_evidence(
         covers_to=covers_to,
         produced_at=produced_at,
         files=taken,
-        links=tuple(dict.fromkeys(links)),
+        links=tuple(dict.fromkeys((str(kind), reference) for kind, reference in links)),
     )
     return _record(manifest, by=by, taken=taken)
 

@@ -20,7 +20,8 @@ from tests.checks import crime
 from tests.checks.crime import HONEST, METERS, SESSION
 from tests.custody import world
 
-pytestmark = [pytest.mark.django_db, pytest.mark.both_engines]
+pytestmark = pytest.mark.django_db
+both_engines = pytest.mark.both_engines
 
 
 @pytest.fixture
@@ -49,6 +50,7 @@ def ids(model):
     return set(model.objects.values_list("pk", flat=True))
 
 
+@both_engines
 @pytest.mark.parametrize("size", [1, 4, 1_000], ids=["singly", "in fours", "whole runs"])
 def test_every_crime_is_found_and_nothing_else_however_it_is_sent(parties, size):
     """Live, while it is appended, equals the reading of the whole log afterwards; both equal the truth."""
@@ -71,6 +73,7 @@ def test_every_crime_is_found_and_nothing_else_however_it_is_sent(parties, size)
     assert ids(Finding) == from_scratch
 
 
+@both_engines
 def test_a_second_run_says_the_same_and_adds_nothing(week):
     told()
     actions.run()
@@ -88,6 +91,7 @@ def test_a_second_run_says_the_same_and_adds_nothing(week):
     assert first.root == again.root == LogState.objects.get().root.hex()
 
 
+@both_engines
 def test_the_sweep_as_a_job(week, auditor):
     first, second = actions.request_run(by=auditor), actions.request_run(by=auditor)
     assert first.pk == second.pk, "one sweep at a time"
@@ -115,6 +119,7 @@ def test_only_who_may_runs_the_checks(week):
             actions.request_run(by=actor)
 
 
+@both_engines
 def test_a_finding_cites_its_entry_and_the_log_cites_the_finding(week):
     integrate()
     actions.run()
@@ -150,6 +155,7 @@ def test_what_has_no_place_in_the_log_yet_waits(week):
     assert told() == seen
 
 
+@both_engines
 def test_findings_are_a_projection_of_the_log(week, auditor):
     told()
     actions.close_finding(finding=Finding.objects.first(), by=auditor, resolution="explained", reason="a test rig")
@@ -165,6 +171,7 @@ def test_findings_are_a_projection_of_the_log(week, auditor):
 # Closing.
 
 
+@both_engines
 def test_a_finding_is_closed_once_with_a_reason_and_stays_closed(week, auditor):
     told()
     finding = Finding.objects.get(detector="AN-02")
@@ -251,6 +258,7 @@ def keyed(meter, number):
     return world.event("cell.keys_provisioned", meter, {"keys": [crime._key("GUEK", number)]})
 
 
+@both_engines
 @pytest.mark.parametrize("is_void", [False, True])
 def test_a_key_that_was_never_there_is_free(parties, is_void):
     elster = parties["elster"]
@@ -290,6 +298,7 @@ def test_nobody_takes_back_what_another_said(parties):
     assert live_and_swept() == {("AN-02", world.title(2))}
 
 
+@both_engines
 def test_a_corrected_count_evens_the_session(parties):
     """A short count declared wrong and stated anew is no deviation."""
     elster = parties["elster"]
@@ -321,6 +330,7 @@ def test_a_check_that_fails_costs_nobody_his_batch(parties, monkeypatch, caplog)
     assert "check XX-01 failed" in caplog.text
 
 
+@both_engines
 def test_what_a_run_saw_is_never_changed(week):
     integrate()
     run = actions.run()
