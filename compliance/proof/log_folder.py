@@ -73,7 +73,8 @@ class LogFolder:
                 place = layout.tile_path(level, index, width)
                 raise ProofError("tile.hash", "not the roots of the tiles below", place=place)
         if merkle.root(leaves) != checkpoint.root:
-            raise ProofError("tile.root", "the leaf hashes do not give the root of the checkpoint", place="tile/0")
+            place = self._tile_unlike_its_entries(checkpoint.size, leaves) or "tile/0"
+            raise ProofError("tile.root", "the leaf hashes do not give the root of the checkpoint", place=place)
         self._check_other_tiles(checkpoint.size, leaves)
         return leaves
 
@@ -84,7 +85,8 @@ class LogFolder:
             entries = self._read_entry_bundle(index, width)
             for leaf, data in enumerate(entries, start=index * TILE_WIDTH):
                 if data and merkle.leaf_hash(data) != leaves[leaf]:
-                    raise ProofError("entry.hash", "the bytes are not the leaf of the tree", place=f"leaf {leaf}")
+                    place = f"leaf {leaf} in {layout.entries_path(index, width)}"
+                    raise ProofError("entry.hash", "the bytes are not the leaf of the tree", place=place)
                 yield leaf, data or None
 
     def has_batches(self) -> bool:
@@ -117,13 +119,23 @@ class LogFolder:
         path = layout.entries_path(index, width)
         data = self._read(path, MAX_ENTRY_BUNDLE_BYTES)
         if data is None and width < TILE_WIDTH:
-            path = layout.entries_path(index)
-            data = self._read(path, MAX_ENTRY_BUNDLE_BYTES)
-            if data is not None:
-                return _decode(data, path, TILE_WIDTH)[:width]
+            full = self._read(layout.entries_path(index), MAX_ENTRY_BUNDLE_BYTES)
+            if full is not None:
+                return _decode(full, layout.entries_path(index), TILE_WIDTH)[:width]
         if data is None:
             raise ProofError("tile.missing", "this entry bundle belongs to the tree of the checkpoint", place=path)
         return _decode(data, path, width)
+
+    def _tile_unlike_its_entries(self, size: int, leaves: list[bytes]) -> str | None:
+        """The first tile that is not the hashes of its entry bundle, when only the root says that one is wrong."""
+        for level, index, width in layout.tiles_of(size):
+            try:
+                entries = self._read_entry_bundle(index, width) if level == 0 else []
+            except ProofError:
+                continue
+            if any(item and merkle.leaf_hash(item) != leaves[index * TILE_WIDTH + n] for n, item in enumerate(entries)):
+                return layout.tile_path(level, index, width)
+        return None
 
     def _check_other_tiles(self, size: int, leaves: list[bytes]) -> None:
         """Tiles of earlier sizes, which stay for who holds an old checkpoint, must be beginnings of today's."""

@@ -34,14 +34,19 @@ _context.set_forkserver_preload([__name__])
 
 
 class Child:
-    """A process that runs `work(*args)`, and dies as by `kill -9` when it reaches the failpoint `kill_at`."""
+    """A process that runs `work(*args)`, and dies as by `kill -9` when it reaches the failpoint `kill_at`.
 
-    def __init__(self, work: Callable[..., Any], *args: Any, kill_at: str | None = None) -> None:
+    It works on this test's folders and database, or on another `database` of the same engine.
+    """
+
+    def __init__(
+        self, work: Callable[..., Any], *args: Any, kill_at: str | None = None, database: str | None = None
+    ) -> None:
         connections.close_all()  # on SQLite an open read would keep the others from writing
         self._answers, sends = _context.Pipe(duplex=False)
-        database = connection.settings_dict["NAME"]
+        name = database or str(connection.settings_dict["NAME"])
         self._process = _context.Process(
-            target=_run, args=(sends, str(database), dict(settings.METERPROOF), kill_at, work, args), daemon=True
+            target=_run, args=(sends, name, dict(settings.METERPROOF), kill_at, work, args), daemon=True
         )
         self._process.start()
         sends.close()

@@ -34,7 +34,9 @@ from compliance.ledger.models import Checkpoint as CheckpointRow
 from compliance.proof import entry as entry_format
 from compliance.proof import merkle
 from compliance.proof.canonical import encode
+from compliance.proof.errors import ProofError
 from compliance.proof.subject import key_of
+from compliance.proof.verify import verify_file
 from tests.conftest import take_down_guards
 from tests.ledger.world import Factory, found, meter, received
 
@@ -355,6 +357,35 @@ def test_every_damaged_file_of_the_log_is_found(drill: Factory, harm: Harm) -> N
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(before)
     assert problems() == []
+
+
+def test_a_stranger_finds_every_damaged_file(factory: Factory) -> None:
+    """With nothing but the published files and the trust folder, and told which file it is."""
+    factory.register()
+    for size in (3, 260):
+        factory.send([factory.event(meter(number)) for number in range(size)])
+        integrate.integrate()
+        publish.publish()
+    folder, trust = settings.METERPROOF["LOG_DIR"], settings.METERPROOF["TRUST_DIR"]
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    assert {path.relative_to(folder).parts[0] for path in files} == {"batches", "checkpoint", "tile"}
+    for path in files:
+        name, before = path.relative_to(folder).as_posix(), path.read_bytes()
+        for harm in HARMS:
+            harm.do(path)
+            error = verify_file(folder, trust).error
+            assert error is not None, f"{name} {harm.name} and not found"
+            assert told_where(name, error), f"{name} {harm.name}: {error}"
+            path.write_bytes(before)
+    assert verify_file(folder, trust).error is None
+
+
+def told_where(name: str, error: ProofError) -> bool:
+    """Whether the place is the file: by its path, its batch, its tile, or as the checkpoint's own reason."""
+    if name == "checkpoint":
+        return error.code.startswith(("note.", "checkpoint.", "tile.", "file."))
+    said = f"{error.place} {error.detail}"
+    return name in said or Path(name).stem in said
 
 
 def test_swapped_and_added_files_are_found(drill: Factory) -> None:
