@@ -9,6 +9,7 @@ from compliance.evidence import actions, guards
 from compliance.evidence.consistency import compare
 from compliance.evidence.errors import EvidenceIsImmutable
 from compliance.evidence.models import MOVES, Evidence, EvidenceFile, EvidenceLink, State
+from compliance.ledger import fsck
 from tests.conftest import take_down_guards
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_engines]
@@ -199,3 +200,23 @@ def test_bytes_that_changed_are_found(accepted, settings, damage, code):
     assert problem.code == code
     assert digest in problem.place
     assert accepted.public_id in problem.place
+
+
+def test_swapped_bytes_are_both_named_by_fsck(accepted, settings):
+    """Each file holds what another evidence file promised: both are there, and neither is what its name says."""
+    root = settings.METERPROOF["BLOB_DIR"]
+    digests = [file.sha256 for file in accepted.files.all()]
+    one, two = (root / digest[:2] / digest[2:4] / digest for digest in digests)
+    first, second = one.read_bytes(), two.read_bytes()
+    for path, content in ((one, second), (two, first)):
+        path.chmod(0o640)
+        path.write_bytes(content)
+    problems = fsck.run().problems
+    assert {problem.code for problem in problems} == {"evidence.blob_damaged"}
+    for digest in digests:
+        assert any(digest in problem.place and accepted.public_id in problem.place for problem in problems)
+
+
+def test_fsck_is_silent_about_sound_evidence(accepted, submit):
+    submit(b"third", title="Third")
+    assert fsck.run().problems == []
