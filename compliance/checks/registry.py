@@ -1,4 +1,4 @@
-"""Which checks there are. One class a check, one question each; docs/developing/add-a-check.md tells how to add one.
+"""Which checks there are. One class a check, one question each; docs/checks.md tells how to add one.
 
 A check is a pure function over the log up to a position: same entries, same version, same parameters, same verdicts,
 years later. What it needs to know it asks of the `Knowledge` it is given and of nothing else.
