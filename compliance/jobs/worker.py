@@ -49,6 +49,7 @@ def run(job_id: str) -> bool:
         log.warning("job %s was taken over by another worker", job.pk)
     except Exception as error:  # the task's failure is the job's, not the worker's
         log.exception("job %s (%s) failed in attempt %s", job.pk, job.task, job.attempts)
+        traceback.clear_frames(error.__traceback__)  # ends queries it left open: SQLite would refuse to write past them
         actions.fail(job, "".join(traceback.format_exception_only(error)).strip())
     return True
 

@@ -44,10 +44,11 @@ def _piece(first: int, last: int) -> Iterator[Leaf]:
         return
     with connection.cursor() as cursor:
         cursor.execute(_LEAVES, [start.first_index, last])
-        at, range_start = start.first_index, start.first_index
-        for first_index, batch, index, hash_, body in cursor:
-            if first_index != range_start:
-                at = range_start = first_index
-            if first <= at < last:
-                yield Leaf(at, bytes(batch), index, bytes(hash_), bytes(body))
-            at += 1
+        found = cursor.fetchall()  # whole: on SQLite an unfinished query keeps its reader from writing
+    at, range_start = start.first_index, start.first_index
+    for first_index, batch, index, hash_, body in found:
+        if first_index != range_start:
+            at = range_start = first_index
+        if first <= at < last:
+            yield Leaf(at, bytes(batch), index, bytes(hash_), bytes(body))
+        at += 1

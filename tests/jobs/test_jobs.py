@@ -236,3 +236,30 @@ def test_serve_runs_jobs_and_periodic_tasks_until_told(calls: list[str], monkeyp
         thread.join(20)
     assert calls == [job.id]
     assert not thread.is_alive()
+
+
+def test_a_task_that_fails_over_an_open_query_is_shown_as_failed(monkeypatch: pytest.MonkeyPatch, time: Clock) -> None:
+    """On SQLite what the task left open holds an old snapshot, from which its failure could not be written."""
+    monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
+    for number in range(500):
+        PeriodicRun.objects.create(name=f"row {number}", due_at=clock.now())
+
+    def write() -> None:
+        PeriodicRun.objects.create(name="another", due_at=clock.now())
+        connection.close()
+
+    @registry.task("tests.leave_open", max_attempts=1)
+    def leave_open(_job: registry.JobContext) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT name FROM jobs_periodicrun")
+            for _name in cursor:
+                writer = threading.Thread(target=write)
+                writer.start()
+                writer.join(30)
+                raise ValueError("given up in the middle")
+
+    job = actions.enqueue("tests.leave_open", {})
+    assert worker.run(job.pk)
+    job.refresh_from_db()
+    assert job.state == JobState.FAILED
+    assert "given up in the middle" in job.failure
