@@ -56,12 +56,17 @@ def rebuild(*, progress: Callable[[int, int], None] | None = None) -> Rebuilt:
 
 def compare() -> Iterator[Problem]:
     """What differs between the projections as they stand and as the log makes them."""
-    problems: list[Problem] = []
+    with replayed() as differences:
+        problems = differences()
+    yield from problems
+
+
+@contextmanager
+def replayed() -> Iterator[Callable[[], list[Problem]]]:
+    """The projections made again beside the standing ones; gives a function that says what differs at that moment."""
     with _hidden_tables() as (standing, made):
         _replay(None)
-        for table in _tables():
-            problems += _differences(table, standing, made)
-    yield from problems
+        yield lambda: [problem for table in _tables() for problem in _differences(table, standing, made)]
 
 
 def _tables() -> list[Table]:
