@@ -131,6 +131,12 @@ SCOPES: Final[dict[str, str]] = {
 # Scopes that make sense only in the operator's hands; nobody else's key can have them.
 PLATFORM_SCOPES: Final = frozenset({"organisations:write", "api-keys:write", "checks:run", "reports:write"})
 ALL_SCOPES: Final = frozenset(SCOPES.values())
+SENDER_SCOPES: Final = (
+    "events:write",
+    "evidence:write",
+    "events:read",
+    "reports:read",
+)  # for who hands in and reads back
 
 # What no platform administrator may do, whatever else the person is: whoever runs the machine judges nothing on it.
 JUDGEMENTS: Final = frozenset({"evidence.accept", "evidence.return", "finding.grade", "finding.close", "report.sign"})

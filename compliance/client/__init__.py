@@ -3,7 +3,7 @@
 `python -m compliance.client` is the command line; `Session` is the same for your own programs.
 """
 
-from compliance.client.errors import BadFile, ClientError, LineProblem, NotTrusted, Refused, Unreachable
+from compliance.client.errors import BadFile, ClientError, Faulty, LineProblem, NotTrusted, Refused, Unreachable
 from compliance.client.home import Home
 from compliance.client.session import Outcome, Session
 from compliance.client.signing import SigningKey
@@ -11,6 +11,7 @@ from compliance.client.signing import SigningKey
 __all__ = [
     "BadFile",
     "ClientError",
+    "Faulty",
     "Home",
     "LineProblem",
     "NotTrusted",

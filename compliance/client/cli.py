@@ -23,6 +23,7 @@ from compliance.proof.times import parse_time
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 SHOWN_PROBLEMS = 100  # as many as the platform tells at once
+PATIENCE_SECONDS = 60.0  # a restart of the server; somebody sits and waits
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
     except (BadFile, Refused) as error:
+        if isinstance(error, Refused) and error.code == "batch.refused":
+            error.mend = "Mend these lines and run the same command again, or record the others with --mode proceed."
         _say_error(error)
         _say_problems(error.problems)
         return error.exit_code
@@ -65,6 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     common.add_argument(
         "--trust", metavar="DIR", help="trust folder; without one the server's keys are pinned at first use"
+    )
+    common.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE_SECONDS,
+        metavar="SECONDS",
+        help=f"how long to try while the server does not answer (default: {PATIENCE_SECONDS:.0f})",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -143,7 +153,7 @@ def _keygen(options: argparse.Namespace) -> int:
     vouching = [SigningKey.load(home, options.vouched_by)] if options.vouched_by else []
     folder = home.keys / (options.name or key.source)
     if options.log is None:
-        with Session(options.server, home=home, trust=options.trust) as session:
+        with _session(options, home, api_key="") as session:
             origin = session.origin
     else:
         origin = options.log
@@ -181,16 +191,18 @@ def _submit(options: argparse.Namespace) -> int:
         if sending.completed is not None:
             print(f"What was missing was filled in and kept in {sending.completed}.", file=sys.stderr)
         with progress.bar(sending.events, "events") as bar:
-            session.transport.on_wait = bar.wait
+            if sys.stderr.isatty():
+                session.transport.on_wait = bar.wait
             for sent in submission.send(session, sending, mode=options.mode):
                 recorded += sent.outcome.recorded
                 duplicates += sent.outcome.duplicates
                 problems += submission.problems_of(sent)
                 bar.advance(len(sent.planned.lines))
-    already = f", {duplicates} were recorded before" if duplicates else ""
+    already = f", {duplicates} {'was' if duplicates == 1 else 'were'} recorded before" if duplicates else ""
     refused = f", {len(problems)} refused" if problems else ""
     print(f"{recorded} of {sending.events} events recorded{already}{refused}.")
-    print(f"{len(sending.batches)} receipts verified and kept in {home.receipts}")
+    count = "1 receipt" if len(sending.batches) == 1 else f"{len(sending.batches)} receipts"
+    print(f"{count} verified and kept in {home.receipts}")
     _say_problems(problems)
     return EXIT_REFUSED if problems else EXIT_OK
 
@@ -256,8 +268,11 @@ def _verify(options: argparse.Namespace) -> int:
     return verify(["verify", options.file, "--policy", options.policy])
 
 
-def _session(options: argparse.Namespace, home: Home) -> Session:
-    return Session(options.server, _api_key(options.api_key_file, home), home=home, trust=options.trust)
+def _session(options: argparse.Namespace, home: Home, *, api_key: str | None = None) -> Session:
+    key = _api_key(options.api_key_file, home) if api_key is None else api_key
+    session = Session(options.server, key, home=home, trust=options.trust, patience_seconds=options.patience)
+    session.transport.on_wait = progress.said_once()
+    return session
 
 
 def _api_key(given: str | None, home: Home) -> str:

@@ -65,9 +65,20 @@ class Unreachable(ClientError):
     """No answer, or only "later", until the patience of the caller was used up."""
 
     exit_code = EXIT_TRY_AGAIN
+    advice = "Nothing is lost. Run the same command again: it continues where it stopped."
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, mend="Run the same command again: it continues where it stopped.")
+        super().__init__(message, mend=self.advice)
+
+
+class Faulty(Unreachable):
+    """The server failed (500) each time it was asked. The operator finds the cause by the request's id."""
+
+    def __init__(self, message: str, *, request: str) -> None:
+        super().__init__(message)
+        self.request = request
+        if request:
+            self.mend = f"Tell the operator: request {request}. {self.advice}"
 
 
 class NotTrusted(ClientError):

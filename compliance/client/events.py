@@ -17,6 +17,7 @@ from compliance.proof.errors import ProofError
 
 EVENT_VERSION = 1
 FIRST_SCHEMA = 1
+FILLED_IN = frozenset({"v", "id", "schema", "actor", "subject"})  # what a line may leave to the machine
 MAX_LINE_BYTES = 65_536  # what the platform takes as sent; the canonical form may have 60,000
 
 Event = dict[str, Any]
@@ -42,16 +43,17 @@ def read_events(
 ) -> list[NumberedEvent]:
     """Read, complete and check every line of `content`. Raises BadFile with all problems, not only the first.
 
-    `earlier` are the events an earlier run completed from the same file: their ids are taken again, so that a retry
-    sends the very same events. `resolve` turns a typed subject into the text of the chain it belongs to.
+    `earlier` are events that an earlier run completed: a line that states one of them, whatever its place, becomes
+    the very same event again, id and all, so that nothing is recorded twice. `resolve` turns a typed subject into the
+    text of the chain it belongs to.
     """
+    known = _Known(earlier)
     problems: list[LineProblem] = []
     read: list[NumberedEvent] = []
     ids: dict[str, int] = {}
     for number, line in enumerate(content.split(b"\n"), start=1):
         if not line.strip():
             continue
-        known = earlier[len(read) + len(problems)] if len(read) + len(problems) < len(earlier) else {}
         try:
             value = _complete(_parse(line), actor=actor, resolve=resolve, known=known)
             event.check_event(value)
@@ -88,14 +90,40 @@ def _parse(line: bytes) -> Event:
     return cast(Event, value)
 
 
-def _complete(value: Event, *, actor: Mapping[str, str], resolve: ResolveSubject, known: Mapping[str, Any]) -> Event:
-    completed = dict(value)
-    completed.setdefault("v", EVENT_VERSION)
-    completed.setdefault("schema", FIRST_SCHEMA)
-    completed.setdefault("actor", dict(actor))
-    completed.setdefault("id", known.get("id") or str(uuid4()))
-    if isinstance(completed.get("subject"), dict):
-        completed["subject"] = resolve(_typed_subject(completed["subject"]))
+class _Known:
+    """Completed events of an earlier run, each to be found once by what the user's line says."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self._by_statement: dict[bytes, list[Event]] = {}
+        for one in events:
+            self._by_statement.setdefault(_statement(one), []).append(one)
+
+    def take(self, value: Event, subject: str | None) -> Event | None:
+        """The event that `value` states, if it is among them. `subject` is the text of a typed subject."""
+        candidates = self._by_statement.get(_statement(value), [])
+        given = {name: value[name] for name in FILLED_IN if name in value}
+        if subject is not None:
+            given["subject"] = subject
+        for one in candidates:
+            if all(one.get(name) == said for name, said in given.items()):
+                candidates.remove(one)
+                return one
+        return None
+
+
+def _statement(value: Event) -> bytes:
+    return canonical.encode({name: said for name, said in value.items() if name not in FILLED_IN})
+
+
+def _complete(value: Event, *, actor: Mapping[str, str], resolve: ResolveSubject, known: _Known) -> Event:
+    typed = _typed_subject(value["subject"]) if isinstance(value.get("subject"), dict) else None
+    subject = resolve(typed) if typed else None
+    for text in dict.fromkeys((subject, typed.text if typed else None)):  # the identifier may have joined a chain since
+        if earlier := known.take(value, text):
+            return earlier
+    completed = {"v": EVENT_VERSION, "schema": FIRST_SCHEMA, "actor": dict(actor), "id": str(uuid4()), **value}
+    if subject is not None:
+        completed["subject"] = subject
     return completed
 
 

@@ -1,7 +1,7 @@
 """Progress for people: a bar on a terminal, nothing where the output is read by a program."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,18 @@ class Bar:
         """Say why nothing moves for a while."""
         if not self._bar.disable:
             self._bar.set_postfix_str(f"{reason}; again in {seconds:.0f} s" if seconds >= 1 else reason)
+
+
+def said_once() -> Callable[[str, float], None]:
+    """Tell of a server that makes us wait: the first time for each reason, on standard error."""
+    said: set[str] = set()
+
+    def say(reason: str, _seconds: float) -> None:
+        if reason not in said:
+            said.add(reason)
+            sys.stderr.write(f"{reason} Trying again; Ctrl-C is safe.\n")
+
+    return say
 
 
 @contextmanager

@@ -68,8 +68,10 @@ def prepare(session: Session, path: Path, *, keys: Sequence[SigningKey], source:
     if not (folder / PLAN).exists():
         numbered = _complete(session, path, content, keys)
         _sign(session, folder, numbered, keys, source or keys[0].source)
+    written = session.home.submission(content, "completed") / COMPLETED
     completed = beside(path)
-    return Submission(_planned(folder), completed if completed.exists() else None)
+    is_there = completed.exists() and completed.read_bytes() == written.read_bytes()
+    return Submission(_planned(folder), completed if is_there else None)
 
 
 def send(session: Session, submission: Submission, *, mode: str) -> Iterator[Sent]:

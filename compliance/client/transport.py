@@ -6,6 +6,7 @@ chance so that a fleet does not knock in step, and are never shorter than the se
 """
 
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from compliance.client.errors import ClientError, LineProblem, NotTrusted, Refused, Unreachable
+from compliance.client.errors import ClientError, Faulty, LineProblem, NotTrusted, Refused, Unreachable
 
-LATER = frozenset({429, 500, 502, 503, 504})  # "not now": the same request may succeed unchanged
+LATER = frozenset({429, 500, 502, 503, 504, 507})  # "not now": the same request may succeed unchanged
+FAULT = 500  # the server's own mistake: waiting rarely mends it
+FAULT_TRIES = 4  # enough to pass over a restart in the middle of a request; takes about two seconds
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 30.0
 CONNECT_SECONDS, READ_SECONDS = 10.0, 120.0  # a full batch on a slow disk takes seconds, not minutes
@@ -83,9 +86,12 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str | int] | None = None,
     ) -> httpx.Response:
-        """Send until there is an answer. Raises Refused when it is a no, Unreachable when patience ends first."""
+        """Send until there is an answer. Raises Refused when it is a no, Unreachable when patience ends first, and
+        Faulty when the server fails at it again and again.
+        """
         deadline = time.monotonic() + self.patience_seconds
         pause = FIRST_PAUSE_SECONDS
+        faults = 0
         while True:
             asked_for = 0.0
             try:
@@ -99,13 +105,17 @@ class Transport:
                 )
                 if answer.status_code not in LATER:
                     return _accept(answer)
-                reason = f"{answer.status_code} {answer.reason_phrase}"
+                reason = f"{_refusal(answer).message}."
                 asked_for = _retry_after(answer)
+                faults += answer.status_code == FAULT
+                if faults == FAULT_TRIES:
+                    raise Faulty(f"{self.server} failed {faults} times: {reason}", request=_request_id(answer))
             except httpx.TransportError as error:
-                reason = str(error) or type(error).__name__
+                reason = f"No answer: {_words(error)}."
             wait = max(asked_for, pause * random.uniform(0.5, 1.0))  # noqa: S311  spreads load, guards nothing
             if time.monotonic() + wait > deadline:
-                raise Unreachable(f"{self.server} does not answer {method} {path}: {reason}.")
+                why = f"it asks to wait {asked_for:.0f} s" if asked_for else f"tried for {self.patience_seconds:.0f} s"
+                raise Unreachable(f"{self.server}: {reason} Given up: {why}.")
             if self.on_wait is not None:
                 self.on_wait(reason, wait)
             self.sleep(wait)
@@ -154,6 +164,15 @@ def _line(problem: Mapping[str, object]) -> int:
     if isinstance(line, int):
         return line
     return index + 2 if isinstance(index, int) else 0
+
+
+def _words(error: httpx.TransportError) -> str:
+    """What the system said, without its number."""
+    return re.sub(r"^\[Errno -?[0-9]+\] ", "", str(error)) or type(error).__name__
+
+
+def _request_id(answer: httpx.Response) -> str:
+    return str(answer.headers.get("x-request-id", ""))
 
 
 def _json(answer: httpx.Response) -> Any:

@@ -152,3 +152,20 @@ def test_person_and_api_key_commands(monkeypatch):
         run("apikey", "create", "--organisation", "acme", "--scope", "organisations:write")
     with pytest.raises(CommandError, match="no API key"):
         run("apikey", "revoke", "mp_live_00000000")
+
+
+def test_the_secret_of_a_key_goes_into_a_new_file_for_its_owner(log, tmp_path):
+    """With the scopes of a sender; a file that is there may be a key in use, and is not replaced."""
+    world.join("acme", "manufacturer")
+    path = tmp_path / "home" / "api-key"
+    said = run("apikey", "create", "--organisation", "acme", "--to", str(path))
+    secret = path.read_text().strip()
+    assert secret not in said
+    assert mode(path) == 0o600
+    key = api_keys.recognise(secret, at=clock.now())
+    assert set(key.scopes) == {"events:write", "evidence:write", "events:read", "reports:read"}
+    before = ApiKey.objects.count()
+    with pytest.raises(CommandError, match="no key was made"):
+        run("apikey", "create", "--organisation", "acme", "--to", str(path))
+    assert ApiKey.objects.count() == before
+    assert path.read_text().strip() == secret

@@ -11,7 +11,12 @@ DROP = "drop"  # the connection breaks before the request reaches the server
 BUSY = "busy"  # 503 with Retry-After
 SLOW_DOWN = "slow down"  # 429 with Retry-After
 LOSE_ANSWER = "lose answer"  # the server did it, and nobody heard
+FAULT = "fault"  # the server breaks on it: 500
+FULL = "full"  # 507 with a Retry-After longer than anybody at a keyboard waits
 FORGE_RECEIPT = "forge receipt"  # one letter of the receipt's signature is another
+
+STATUSES = {BUSY: 503, SLOW_DOWN: 429, FAULT: 500, FULL: 507}
+REQUEST_ID = "5e0f0d52-7f0e-4d2b-8a9e-0d6f5f0a4e11"
 
 
 class Front:
@@ -47,9 +52,11 @@ def front(upstream: str, *words: str) -> Iterator[tuple[str, Front]]:
             if word == DROP:
                 self.close_connection = True
                 self.connection.close()
-            elif word in {BUSY, SLOW_DOWN}:
-                self.send_response(503 if word == BUSY else 429)
-                self.send_header("Retry-After", "1")
+            elif word in STATUSES:
+                self.send_response(STATUSES[word])
+                self.send_header("X-Request-Id", REQUEST_ID)
+                if word != FAULT:
+                    self.send_header("Retry-After", "3600" if word == FULL else "1")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
             else:

@@ -14,10 +14,10 @@ import pytest
 
 from compliance.client import NotTrusted, Refused, SigningKey, Unreachable, example, submission
 from compliance.client.home import read_json
-from compliance.client.transport import Transport
+from compliance.client.transport import FAULT_TRIES, Transport
 from compliance.proof import batch
 from tests.client.conftest import Sender
-from tests.client.front import BUSY, DROP, FORGE_RECEIPT, LOSE_ANSWER, SLOW_DOWN, front
+from tests.client.front import BUSY, DROP, FAULT, FORGE_RECEIPT, FULL, LOSE_ANSWER, REQUEST_ID, SLOW_DOWN, front
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EVENTS = 8
@@ -70,6 +70,19 @@ def test_with_another_key_or_home_the_events_stay_the_same(
     assert other.run("submit", path) == 0
     assert f"0 of {EVENTS} events recorded, {EVENTS} were recorded before" in capsys.readouterr().out
     assert recorded() == EVENTS
+
+
+def test_tomorrows_events_under_the_same_name_are_new_ones(
+    sender: Sender, events_of_acme: str, recorded: Callable[[], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line is known again by what it says, never by its place: moved it is the same event, changed it is another."""
+    lines = events_of_acme.splitlines()
+    assert sender.run("submit", sender.file("\n".join(lines[:3]))) == 0
+    tomorrow = [lines[1].replace("PCB-1", "PCB-2"), lines[2], lines[0].replace("M100", "M200")]
+    capsys.readouterr()
+    assert sender.run("submit", sender.file("\n".join(tomorrow))) == 0
+    assert "2 of 3 events recorded, 1 was recorded before" in capsys.readouterr().out
+    assert recorded() == 5
 
 
 def test_bad_lines_come_back_with_line_pointer_and_reason(
@@ -134,7 +147,7 @@ def test_two_people_sign_one_batch(sender: Sender, events_of_acme: str) -> None:
     assert max(len(batch.read(one).signatures) for one in kept) == 2
 
 
-@pytest.mark.parametrize("word", [DROP, LOSE_ANSWER, BUSY, SLOW_DOWN])
+@pytest.mark.parametrize("word", [DROP, LOSE_ANSWER, BUSY, SLOW_DOWN, FAULT])
 def test_what_goes_wrong_on_the_way_is_tried_again(
     sender: Sender, events_of_acme: str, recorded: Callable[[], int], word: str
 ) -> None:
@@ -158,6 +171,33 @@ def test_a_server_that_asks_for_time_gets_it(sender: Sender, events_of_acme: str
             assert [sent.outcome.recorded for sent in submission.send(session, sending, mode="atomic")] == [EVENTS]
     assert [reason[:3] for reason, _ in waits] == ["503", "429"]
     assert all(seconds >= 1 for _, seconds in waits)
+
+
+def test_a_server_that_breaks_each_time_is_given_up_soon(
+    sender: Sender, events_of_acme: str, recorded: Callable[[], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A few tries and no more; what was signed is kept, and the same command sends it when the server is mended."""
+    path = sender.file(events_of_acme)
+    with front(sender.server, *[FAULT] * 10) as (address, state):
+        assert Sender(address, sender.home, sender.folder).run("submit", path) == 3
+        assert state.posts == FAULT_TRIES
+    said = capsys.readouterr().err
+    assert REQUEST_ID in said
+    assert "Nothing is lost" in said
+    (kept,) = (sender.home.path / "submissions").glob("*/0001.ndjson")
+    assert recorded() == 0
+    assert sender.run("submit", path) == 0
+    assert {one.batch_id for one in sender.session().receipts} == {batch.read(kept.read_bytes()).batch_id}
+
+
+def test_a_server_that_asks_for_too_long_is_not_waited_for(
+    sender: Sender, events_of_acme: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk is not mended in a minute: said at once, with exit code 3."""
+    with front(sender.server, FULL) as (address, state):
+        assert Sender(address, sender.home, sender.folder).run("submit", sender.file(events_of_acme)) == 3
+        assert state.posts == 1
+    assert "asks to wait 3600 s" in capsys.readouterr().err
 
 
 def test_patience_ends(sender: Sender) -> None:
