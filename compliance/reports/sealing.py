@@ -88,7 +88,7 @@ def require_good_standing(material: SealMaterial, moment: datetime) -> None:
         crls=list(material.revocation_lists),
         moment=moment,
         allow_fetching=False,
-        revocation_mode="hard-fail",
+        revocation_mode="require",
     )
     validator = CertificateValidator(material.certificate, validation_context=context)
     try:
@@ -139,7 +139,7 @@ def _context(material: SealMaterial, now: datetime) -> ValidationContext:
         crls=list(material.revocation_lists),
         moment=None if fetching else now,
         allow_fetching=fetching,
-        revocation_mode="hard-fail",
+        revocation_mode="require",
     )
 
 

@@ -1,7 +1,14 @@
 """Sealed reports that many tests read; each is made once."""
 
-import pytest
+from typing import Any
 
+import pytest
+from django.conf import settings
+from django.db import transaction
+from django.test import override_settings
+
+from tests.conftest import FOLDERS
+from tests.reports import house
 from tests.reports.making import Workshop, draw
 
 
@@ -31,6 +38,27 @@ def signed_by_three(workshop: Workshop, sealed_audit: bytes) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def sealed_certificate(workshop: Workshop) -> bytes:
-    """A sealed meter certificate."""
-    return workshop.seal(draw(workshop.certificate_draft(events=5)))
+def unsigned_certificate(workshop: Workshop) -> bytes:
+    """A meter certificate as drawn."""
+    return draw(workshop.certificate_draft(events=5))
+
+
+@pytest.fixture(scope="session")
+def sealed_certificate(workshop: Workshop, unsigned_certificate: bytes) -> bytes:
+    """The meter certificate under the platform's seal."""
+    return workshop.seal(unsigned_certificate)
+
+
+@pytest.fixture(scope="session")
+def issued(
+    django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, house.Issued]:
+    """Both kinds of report, made from a log by the job. The rows are gone; the files and what was read of them stay."""
+    folder = tmp_path_factory.mktemp("house")
+    paths = {name: folder / name.lower() for name in FOLDERS}
+    around = transaction.atomic()
+    around._from_testcase = True  # as Django marks its own: a durable block inside is not stopped by it
+    with django_db_blocker.unblock(), around, override_settings(METERPROOF={**settings.METERPROOF, **paths}):
+        made = house.issue_both(house.build())
+        transaction.set_rollback(True)
+    return made

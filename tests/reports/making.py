@@ -15,6 +15,7 @@ from django.conf import settings
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import signers
 from pyhanko.sign.fields import MDPPerm, SigFieldSpec, SigSeedSubFilter
+from pyhanko.sign.signers.pdf_signer import PdfTimeStamper
 from pyhanko.sign.timestamps import TimeStamper
 from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.registry import SimpleCertificateStore
@@ -98,10 +99,10 @@ class Workshop:
         ]
         return Draft.of(facts.document, facts, files, pages.framework_audit)
 
-    def certificate_draft(self, **shape: int) -> Draft:
-        """A meter certificate of invented content with a real proof inside."""
+    def certificate_draft(self, *, change: Callable[[Document], Document] = lambda same: same, **shape: int) -> Draft:
+        """A meter certificate of invented content with a real proof inside; `change` alters what it says of itself."""
         facts = samples.meter_certificate(**shape)
-        facts = dataclasses.replace(facts, document=self.document(facts.document))
+        facts = dataclasses.replace(facts, document=change(self.document(facts.document)))
         return Draft.of(facts.document, facts, [self.proof()], pages.meter_certificate)
 
     def proof(self, **changes: Any) -> AttachedFile:
@@ -125,6 +126,7 @@ class Workshop:
         stamper: TimeStamper | None = None,
         box: tuple[int, int, int, int] | None = None,
         chain: Sequence[str] = ("issuing", "report-root"),
+        revocation_mode: str = "require",
     ) -> bytes:
         """A further signature, as other people's tools make it. With `box`, in a field of its own."""
         metadata = signers.PdfSignatureMetadata(
@@ -135,7 +137,7 @@ class Workshop:
             docmdp_permissions=MDPPerm.FILL_FORMS,
             embed_validation_info=level in {"LT", "LTA"},
             use_pades_lta=level == "LTA",
-            validation_context=self.context() if level in {"LT", "LTA"} else None,
+            validation_context=self.context(revocation_mode=revocation_mode) if level in {"LT", "LTA"} else None,
         )
         store = SimpleCertificateStore()
         store.register_multiple([as_asn1(self.authority.signer(name)) for name in chain])
@@ -150,13 +152,21 @@ class Workshop:
         pdf_signer.sign_pdf(IncrementalPdfFileWriter(BytesIO(data)), existing_fields_only=box is None, output=output)
         return output.getvalue()
 
+    def stamp(self, data: bytes) -> bytes:
+        """`data` with validation data of its time stamps and a document time stamp, as an archive adds it."""
+        output = BytesIO()
+        PdfTimeStamper(DevelopmentTimeStamper(self.authority.signer("tsa"))).timestamp_pdf(
+            IncrementalPdfFileWriter(BytesIO(data)), "sha256", self.context(), output=output
+        )
+        return output.getvalue()
+
     def context(self, **changes: Any) -> ValidationContext:
         """What the authority's own people validate with."""
         roots = [as_asn1(self.authority.signer(name)) for name in ("report-root", "tsa-root")]
         lists = [crl.CertificateList.load(data) for data in self.authority.revocation_lists()]
         settings_ = {"trust_roots": roots, "other_certs": [as_asn1(self.authority.signer("issuing"))], "crls": lists}
         return ValidationContext(
-            **{**settings_, "moment": clock.now(), "allow_fetching": False, "revocation_mode": "hard-fail", **changes}
+            **{**settings_, "moment": clock.now(), "allow_fetching": False, "revocation_mode": "require", **changes}
         )
 
     def colleague(self, name: str) -> Signer:

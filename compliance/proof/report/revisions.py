@@ -12,6 +12,7 @@ from typing import Any, Final
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.reader import PdfFileReader
 
+from compliance.proof.errors import ProofError
 from compliance.proof.report.objects import require
 
 MAX_REVISIONS: Final = 40  # a renewal of the archive time stamp each year makes two
@@ -48,10 +49,12 @@ class Revisions:
 
     def _certified(self) -> tuple[int, int]:
         signatures = sorted(self.reader.embedded_signatures, key=lambda signature: signature.signed_revision)
-        require(signatures, "no signature")
+        if not signatures:
+            raise ProofError("report.seal", "nobody signed this file")
         first = signatures[0]
         level = first.docmdp_level
-        require(level is not None and level.value in {1, 2}, "the first signature does not certify the document")
+        if level is None or level.value not in {1, 2}:
+            raise ProofError("report.seal", "the first signature does not certify the document")
         for signature in signatures:
             self._require_whole_range(signature)
         return first.signed_revision, int(first.byte_range[2] + first.byte_range[3])

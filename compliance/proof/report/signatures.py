@@ -65,7 +65,7 @@ class Carried:
             ocsps=list(self.answers),
             moment=moment,
             allow_fetching=False,
-            revocation_mode="hard-fail",
+            revocation_mode="require",
         )
 
 

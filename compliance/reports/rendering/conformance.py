@@ -58,6 +58,7 @@ def finisher(families: frozenset[str]) -> Callable[[object, pydyf.PDF], None]:
         _require_fonts(pdf, families)
         _make_signature_fields(pdf)
         _point_at_fields_directly(pdf)
+        _name_associated_files_once(pdf)
         _write_without_object_stream(pdf)
 
     return finish
@@ -100,6 +101,11 @@ def _point_at_fields_directly(pdf: pydyf.PDF) -> None:
     for item in _dictionaries(pdf):
         if item.get("S") == "/Form" and isinstance(item.get("K"), list) and len(item["K"]) == 1:
             item["K"] = item["K"][0]
+
+
+def _name_associated_files_once(pdf: pydyf.PDF) -> None:
+    if "AF" in pdf.catalog:  # WeasyPrint finds each file twice: in the name tree and among the objects
+        pdf.catalog["AF"] = pydyf.Array(dict.fromkeys(pdf.catalog["AF"]))
 
 
 def _write_without_object_stream(pdf: pydyf.PDF) -> None:
