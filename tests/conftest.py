@@ -1,5 +1,6 @@
 """What every test shares: folders of its own, and a database that can be emptied although the product forbids it."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from django.db import connection
 from django.test import TransactionTestCase
 
 from compliance.ledger import setup
+
+# Whoever ends a test run from outside gets the servers that it started ended too: fixtures are undone as for Ctrl-C.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 FOLDERS = ("LOG_DIR", "TRUST_DIR", "SECRETS_DIR", "SIGNER_DIR", "BLOB_DIR", "REPORT_DIR", "AUTHORITY_DIR")
 

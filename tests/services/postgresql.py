@@ -76,7 +76,8 @@ def _answers(port: int) -> bool:
 
 
 def main(command: list[str]) -> int:
-    """Run `command` with DATABASE_URL set to a fresh database."""
+    """Run `command` with DATABASE_URL set to a fresh database. Ended from outside, it ends the cluster too."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with cluster() as running_cluster:
         environment = {**os.environ, "DATABASE_URL": running_cluster.create("meterproof")}
         return subprocess.run(command, check=False, env=environment).returncode
