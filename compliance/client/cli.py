@@ -183,7 +183,9 @@ def _example(options: argparse.Namespace) -> int:
 def _submit(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     names = [name for name in (options.key, options.second_key) if name]
-    keys = [SigningKey.load(home, name) for name in names] or [SigningKey.only_one(home)]
+    keys = [SigningKey.load(home, name) for name in names]
+    if not keys and not submission.is_signed(options.file):
+        keys = [SigningKey.only_one(home)]
     recorded = duplicates = 0
     problems: list[LineProblem] = []
     with _session(options, home) as session:

@@ -61,7 +61,7 @@ def prepare(session: Session, path: Path, *, keys: Sequence[SigningKey], source:
     A file that is a signed batch already is taken as it is.
     """
     content = _read(path)
-    if _is_signed(content):
+    if _looks_signed(content):
         return _take_signed(session.home, path, content)
     purpose = "\n".join([session.origin, *sorted(one.key.public.keyid for one in keys)])
     folder = session.home.submission(content, purpose)
@@ -89,6 +89,11 @@ def problems_of(sent: Sent) -> list[LineProblem]:
     return [_to_line(problem, sent.planned) for problem in sent.outcome.problems]
 
 
+def is_signed(path: Path) -> bool:
+    """Whether `path` is a signed batch already, which needs no key of the one who sends it."""
+    return _looks_signed(_read(path))
+
+
 def beside(path: Path) -> Path:
     """Where the completed form of `path` is written: `events.ndjson` becomes `events.complete.ndjson`."""
     return path.with_name(f"{path.stem}.complete{path.suffix}")
@@ -101,7 +106,7 @@ def _read(path: Path) -> bytes:
         raise ClientError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _is_signed(content: bytes) -> bool:
+def _looks_signed(content: bytes) -> bool:
     return b'"payloadType"' in content[: ENVELOPE_ROOM * 4].split(b"\n", 1)[0]
 
 

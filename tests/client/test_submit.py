@@ -266,6 +266,7 @@ def test_a_signed_batch_is_sent_as_it_is(sender: Sender, recorded: Callable[[], 
     with sender.session() as session:
         prepared = submission.prepare(session, sender.file(events_of_acme), keys=[sender.key()])
         carried = sender.file(prepared.batches[0].path.read_text(), "from-the-station.ndjson")
+    (sender.home.keys / "alice").rename(sender.folder / "key-of-the-station")
     assert sender.run("submit", carried) == 0
     assert recorded() == EVENTS
 
