@@ -1,4 +1,4 @@
-"""docs/manufacturers/sending-events.md, done: every command of the page as it stands, with real processes over real HTTP.
+"""docs/manufacturers/sending-events.md, done: every command of the page as it stands, over real HTTP.
 
 The server is the one that `manage.py serve` starts; the person at the keyboard has a home folder and nothing else.
 """
