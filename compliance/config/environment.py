@@ -1,8 +1,12 @@
 """Reading settings from the environment, and secrets from files that only the owner may read."""
 
+import json
 import os
 import secrets
 from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
 
 
 def text(name: str, default: str = "") -> str:
@@ -21,15 +25,35 @@ def words(name: str, default: str = "") -> list[str]:
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
+def objects(name: str) -> list[dict[str, Any]]:
+    """The JSON list of objects in `name`; empty when it is unset. Raises ImproperlyConfigured for anything else."""
+    try:
+        value = json.loads(text(name, "[]"))
+    except json.JSONDecodeError as error:
+        raise ImproperlyConfigured(f"{name} is not JSON: {error}") from None
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ImproperlyConfigured(f'{name} must be a JSON list of objects, as [{{"url": "…"}}]')
+    return value
+
+
 def secret(name: str, path: Path) -> str:
     """The environment variable `name`, else the text in `path`, which is made (0600, random) when it is not there."""
     if value := os.environ.get(name):
         return value
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(48))
+    if not path.exists():
+        _write_once(path, secrets.token_urlsafe(48))
     return path.read_text().strip()
+
+
+def _write_once(path: Path, content: str) -> None:
+    """Of two processes that start together one wins, and nobody ever reads half of it."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(content)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    finally:
+        draft.unlink()

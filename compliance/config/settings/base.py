@@ -174,6 +174,6 @@ METERPROOF: dict[str, Any] = {
     "AUTHORITY_DIR": Path(environment.text("METERPROOF_AUTHORITY_DIR", str(VAR_DIR / "authority"))),
     "MAX_MERGE_DELAY_SECONDS": 60,
     # [{"url", "root", "policy", "timeout"}], tried in turn; empty: the development authority
-    "TIME_STAMP_AUTHORITIES": [],
+    "TIME_STAMP_AUTHORITIES": environment.objects("METERPROOF_TIME_STAMP_AUTHORITIES"),
     "ALLOW_DEVELOPMENT_AUTHORITY": True,
 }
