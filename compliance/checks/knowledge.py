@@ -84,6 +84,7 @@ class LogKnowledge:
     images: dict[str, list[Release]] = field(default_factory=lambda: defaultdict(list))
     visits: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     last_word: dict[str, datetime] = field(default_factory=dict)
+    corrected: set[str] = field(default_factory=set)
     time: datetime | None = None
 
     def meter(self, subject: str) -> MeterStory:
@@ -133,20 +134,32 @@ class LogKnowledge:
 
     def _correct(self, step: Step) -> None:
         """Leave out what its author says did not occur."""
-        if step.data.get("reason") != DID_NOT_OCCUR:
-            return
         if step.subject.startswith(METER):
-            before = told_by(step.subject, to_seq=step.seq)
-            story = self.meters[step.subject] = MeterStory(step.subject)
-            for kept in before.standing:
-                story.take(kept)
-            for gone in before.voided:
-                self._forget(gone)
-        else:
-            chain = self.chains.get(step.subject, [])
-            for gone in [each for each in chain if each.fact.hash == step.fact.corrects and each.author == step.author]:
-                chain.remove(gone)
-                self._forget(gone)
+            if step.data.get("reason") == DID_NOT_OCCUR:
+                self._tell_anew(step)
+            return
+        chain = self.chains.get(step.subject, [])
+        gone = next((each for each in chain if each.fact.hash == step.fact.corrects), None)
+        if gone is None or gone.author != step.author or step.data.get("corrects") != step.fact.corrects:
+            return
+        if gone.fact.hash in self.corrected:
+            return
+        self.corrected.add(gone.fact.hash)
+        if step.data.get("reason") == DID_NOT_OCCUR:
+            chain.remove(gone)
+            self._forget(gone)
+            if not chain:
+                del self.chains[step.subject]
+
+    def _tell_anew(self, correction: Step) -> None:
+        """The story of a meter without what was declared not to have occurred."""
+        subject = correction.subject
+        before = told_by(subject, to_seq=correction.seq)
+        story = self.meters[subject] = MeterStory(subject)
+        for kept in before.standing:
+            story.take(kept)
+        for gone in before.voided:
+            self._forget(gone)
 
     def _forget(self, gone: Step) -> None:
         for value, use in key_uses(gone):

@@ -10,20 +10,29 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from compliance.checks import actions, registry
-from compliance.checks.knowledge import KeyUse, Release, SealUse, Told, sort_out, steps_of, told_by
+from compliance.checks.knowledge import (
+    KeyUse,
+    LogKnowledge,
+    Release,
+    SealUse,
+    Told,
+    key_uses,
+    sort_out,
+    steps_of,
+    told_by,
+)
 from compliance.checks.registry import EventCheck
 from compliance.checks.story import KEYING, MeterStory, Step, key_value, seals_applied
 from compliance.checks.sweep import Deviation
 from compliance.checks.verdicts import Outcome, Verdict
 from compliance.custody import facts, vocabulary
 from compliance.custody.facts import Registrations, Statement, Witnesses
-from compliance.custody.lifecycle import DID_NOT_OCCUR, Fact
+from compliance.custody.lifecycle import Fact
 from compliance.custody.projection import statements_of
 from compliance.custody.vocabulary import CORRECTED
 from compliance.ledger.append import AppendContext, AppendedEntry
 from compliance.ledger.models import Entry
 from compliance.proof import subject as subjects
-from compliance.proof.times import parse_time
 from compliance.provisioning import selectors as provisioning
 
 log = logging.getLogger(__name__)
@@ -79,14 +88,16 @@ class LiveKnowledge:
         self._places = {(statement.subject, statement.seq): place for place, statement in enumerate(told)}
         self._meters: dict[str, _MeterSoFar] = {}
         self._chains: dict[str, list[Step]] = {}
+        self._firmware: dict[str, list[str]] = {}
         self._keys = _key_uses(told)
-        self._images: dict[str, list[Release]] = {}
         witnesses = Witnesses.of(told)
         registrations = Registrations([statement for statement in told if statement.type == facts.BIRTH])
         listened = registry.listeners()
         known = frozenset(vocabulary.load().events)
         self._steps = [Step(each, witnesses.fact(each, registrations)) if each.type in known else None for each in told]
         self._seals = _seal_uses(step for step in self._steps if step is not None)
+        self._until: dict[tuple[str, int], int] = {}
+        self._keep_what_leaves()
         self._load_meters(
             {each.subject for each in told if each.type in listened and each.subject.startswith("meter:")}
         )
@@ -113,9 +124,7 @@ class LiveKnowledge:
 
     def chain(self, subject: str) -> Sequence[Step]:
         """What was said on another chain so far."""
-        if subject not in self._chains:
-            self._chains[subject] = list(_read_chain(subject))
-        return [step for step in self._chains[subject] if self._is_before(step.subject, step.seq)]
+        return self._replayed(subject).chain(subject)
 
     def uses_of_key(self, value: str) -> Sequence[KeyUse]:
         """Where a key was put so far."""
@@ -127,23 +136,42 @@ class LiveKnowledge:
 
     def releases_of(self, image: str) -> Sequence[Release]:
         """What was said of an image so far."""
-        if image not in self._images:
-            self._images[image] = [
-                Release(
-                    subject=row.subject,
-                    seq=row.seq,
-                    author=row.organisation,
-                    status=row.status,
-                    target_types=tuple(row.target_types),
-                    occurred_at=parse_time(row.occurred_at),
-                )
-                for row in provisioning.firmware_by_digest(image)
-            ]
-        return [release for release in self._images[image] if self._is_before(release.subject, release.seq)]
+        if image not in self._firmware:
+            known = {row.subject for row in provisioning.firmware_by_digest(image)}
+            corrected = {told.subject for told in self._told if told.type == CORRECTED}
+            known |= {subject for subject in corrected if subject.startswith("firmware:")}
+            self._firmware[image] = sorted(known)
+        return [said for subject in self._firmware[image] for said in self._replayed(subject).releases_of(image)]
+
+    def _replayed(self, subject: str) -> LogKnowledge:
+        """What a reading of that chain alone gives, up to the entry that is judged."""
+        if subject not in self._chains:
+            self._chains[subject] = list(_read_chain(subject))
+        so_far = LogKnowledge()
+        for step in self._chains[subject]:
+            if self._is_before(step.subject, step.seq):
+                so_far.take(step)
+        return so_far
+
+    def _keep_what_leaves(self) -> None:
+        """Keys and seals that the batch declares never put on: up to there they count, and the index forgot them."""
+        for place, step in enumerate(self._steps):
+            if step is None or step.type != CORRECTED or not step.subject.startswith("meter:"):
+                continue
+            before = {gone.seq for gone in told_by(step.subject, to_seq=step.seq - 1).voided}
+            for gone in told_by(step.subject, to_seq=step.seq).voided:
+                if gone.seq not in before:
+                    self._until[gone.subject, gone.seq] = place
+                    for value, use in key_uses(gone):
+                        self._keys.setdefault(value, []).append(use)
+                    for seal in seals_applied(gone.fact):
+                        use_of_seal = SealUse(gone.subject, gone.seq, seal["point"])
+                        self._seals.setdefault(seal["number"], []).append(use_of_seal)
 
     def _is_before(self, subject: str, seq: int) -> bool:
         """Everything that is committed came before; of the batch itself, what stands further up."""
-        return self._places.get((subject, seq), -1) < self._place
+        at = subject, seq
+        return self._places.get(at, -1) < self._place <= self._until.get(at, self._place)
 
     def _load_meters(self, wanted: Iterable[str]) -> None:
         wanted = sorted(wanted)
@@ -225,14 +253,8 @@ def _story(subject: str, steps: Iterable[Step]) -> MeterStory:
 
 
 def _read_chain(subject: str) -> Iterable[Step]:
-    """The chain of a session, shipment, unit, firmware or type, without what was declared not to have occurred."""
+    """The chain of a session, shipment, unit, firmware or type, corrections and all."""
     told = facts.chain(subject)
     witnesses = Witnesses.of(told)
     known = vocabulary.load().events
-    steps = [Step(statement, witnesses.fact(statement)) for statement in told if statement.type in known]
-    gone = {
-        (step.fact.corrects, step.author)
-        for step in steps
-        if step.type == CORRECTED and step.data.get("reason") == DID_NOT_OCCUR
-    }
-    return [step for step in steps if step.type != CORRECTED and (step.fact.hash, step.author) not in gone]
+    return [Step(statement, witnesses.fact(statement)) for statement in told if statement.type in known]

@@ -57,7 +57,7 @@ def _judge_image(step: Step, meter: str, image: str, knowledge: Knowledge) -> Ve
     counting = [release for release in for_type if release.occurred_at <= step.occurred_at]
     if not counting:
         return deviates(f"the image {image[:16]}… was released only later", about=about, meters=meters)
-    if sorted(counting, key=lambda release: release.occurred_at)[-1].status == "revoked":
+    if max(counting, key=lambda release: (release.occurred_at, release.subject, release.seq)).status == "revoked":
         return deviates(f"the image {image[:16]}… was revoked before", about=about, meters=meters)
     return conforms(about)
 

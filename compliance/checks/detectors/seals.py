@@ -68,9 +68,8 @@ def _reused(step: Step, knowledge: Knowledge) -> Iterator[Verdict]:
     applied: list[Mapping[str, Any]] = seals_applied(step.fact)
     numbers = [seal["number"] for seal in applied]
     for number in dict.fromkeys(numbers):
-        before = knowledge.uses_of_seal(number)
-        if before:
-            yield deviates(f"the seal {number} was already put on {before[0].subject}", meters=[before[0].subject])
+        if before := sorted({use.subject for use in knowledge.uses_of_seal(number)}):
+            yield deviates(f"the seal {number} was already put on {', '.join(before)}", meters=before)
         elif numbers.count(number) > 1:
             yield deviates(f"the seal {number} is put on twice")
         else:
