@@ -162,8 +162,10 @@ def _is_plain(value: Any) -> bool:
 
 
 def _typed(model: type[Model], path: str, value: Any) -> Any:
-    field = model._meta.pk if path == "pk" else model._meta.get_field(path.split("__")[0])
-    if field.get_internal_type() == "BinaryField" and isinstance(value, str):
+    """The value of a mark as the field's type. An annotation is a count, and has no field."""
+    names = {field.name: field for field in model._meta.fields}
+    field = model._meta.pk if path == "pk" else names.get(path.split("__")[0])
+    if field is not None and field.get_internal_type() == "BinaryField" and isinstance(value, str):
         return bytes.fromhex(value)
     return value
 

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser as Chromium
@@ -39,11 +40,13 @@ class Browser:
 
     @classmethod
     @contextmanager
-    def launch(cls, executable: str, server: str, *, axe: str) -> Iterator["Browser"]:
-        """Start it, and end it afterwards. Root needs --no-sandbox."""
+    def launch(cls, executable: str, server: str, *, axe: str, home: Path) -> Iterator["Browser"]:
+        """Start it with a home of its own, and end it afterwards. Root needs --no-sandbox."""
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         with sync_playwright() as playwright:
-            chromium = playwright.chromium.launch(executable_path=executable, args=arguments)
+            chromium = playwright.chromium.launch(
+                executable_path=executable, args=arguments, env={**os.environ, "HOME": str(home)}
+            )
             yield cls(chromium, server, axe)
             chromium.close()
 

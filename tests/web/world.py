@@ -25,7 +25,7 @@ from compliance.ledger.integrate import integrate
 from compliance.ledger.publish import publish
 from compliance.proof.subject import key_of
 from compliance.reports import actions as reports
-from compliance.reports.models import Report
+from compliance.reports.models import Report, State
 from tests.accounts import world as accounts
 from tests.accounts.world import Member
 from tests.web.histories import meter, send_histories
@@ -90,7 +90,9 @@ def build_world(folder: Path) -> World:
     _hand_in_evidence(world)
     integrate()
     checks.run()
-    worker.run_until_idle()
+    while checks.tell():
+        integrate()
+    publish()
     _ask_for_reports(world)
     integrate()
     publish()
@@ -138,9 +140,13 @@ def _hand_in_evidence(world: World) -> None:
 
 
 def _ask_for_reports(world: World) -> None:
-    """One that waits for its job, and one that failed."""
+    """One that is issued, one that waits for its job, and one that failed."""
     auditor = world.people["hanna"]
-    waiting = reports.request_report(by=auditor, kind="meter_certificate", parameters={"meter": world.meter_id(0)})
+    issued = reports.request_report(by=auditor, kind="meter_certificate", parameters={"meter": world.meter_id(0)})
+    worker.run_until_idle()
+    issued.refresh_from_db()
+    assert issued.state == State.ISSUED, issued.failure
+    waiting = reports.request_report(by=auditor, kind="meter_certificate", parameters={"meter": world.meter_id(1)})
     failed = reports.request_report(by=auditor, kind="framework_audit", parameters={"framework": "iso27001-2022"})
     reports.fail(failed, "the renderer ran out of memory")
-    world.reports = {"waiting": waiting, "failed": failed}
+    world.reports = {"issued": issued, "waiting": waiting, "failed": failed}

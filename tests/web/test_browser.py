@@ -1,0 +1,293 @@
+"""The pages in Chromium: nothing against them from axe-core, no error of policy or script, and proofs really checked.
+
+Every page is opened once in the light theme on a wide screen and once in the dark theme on a narrow one. Whatever a
+page logs as an error or warning fails its test (`Browser.page`), so that each test is one of the policy too.
+"""
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from compliance.proof.canonical import encode
+from tests.proof.vectors import CASES, METERPROOF
+from tests.web.browser import NARROW, NARROWEST, WIDE
+from tests.web.pages import OPEN_TO, PUBLIC, address
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+BUNDLES = [case for case in CASES if case["kind"] == "bundle"]
+READER = dict.fromkeys([*OPEN_TO], "hanna") | dict.fromkeys(PUBLIC) | {"organisations": "anna", "organisation": "anna"}
+
+
+def scrolls_sideways(page):
+    return page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+
+
+@pytest.mark.parametrize("name", [*OPEN_TO, *PUBLIC])
+def test_a_page_is_accessible_and_fits(chromium, world, name):
+    reader = READER[name]
+    with chromium.page(reader, width=WIDE) as page:
+        assert page.goto(address(world, name)).status == 200
+        assert chromium.axe_violations(page) == []
+        page.emulate_media(color_scheme="dark")
+        page.set_viewport_size({"width": NARROW, "height": 800})
+        assert chromium.axe_violations(page) == []
+        page.set_viewport_size({"width": NARROWEST, "height": 800})
+        assert not scrolls_sideways(page)
+
+
+def test_pages_of_errors_are_accessible(chromium, world):
+    with chromium.page("hanna", allowed=("404 (Not Found)",)) as page:
+        assert page.goto("/meters/none").status == 404
+        assert chromium.axe_violations(page) == []
+    with chromium.page("regina", allowed=("403 (Forbidden)",), theme="dark") as page:
+        assert page.goto("/evidence").status == 403
+        assert chromium.axe_violations(page) == []
+
+
+def test_a_form_with_errors_is_accessible_and_takes_the_focus(chromium, world):
+    with chromium.page("hanna", allowed=("422 (Unprocessable",)) as page:
+        page.goto(address(world, "evidence to review"))
+        page.click("text=Record decision")
+        page.wait_for_selector(".errsum")
+        assert page.title().startswith("Error: ")
+        assert page.evaluate("document.activeElement.className") == "errsum"
+        assert chromium.axe_violations(page) == []
+
+
+def conclusion(page):
+    """What the panel says at the end, and the step that failed."""
+    page.wait_for_selector("[data-out]:not([hidden])")
+    failed = page.locator('li[data-step][data-state="bad"]')
+    return page.inner_text("[data-out]"), failed.first.get_attribute("data-step") if failed.count() else None
+
+
+@pytest.mark.parametrize("name", ["meter", "meter with violations", "meter in the cell"])
+def test_the_panel_verifies_an_honest_meter(chromium, world, name):
+    with chromium.page("hanna") as page:
+        page.goto(address(world, name))
+        page.click("[data-verify]")
+        said, failed = conclusion(page)
+        assert said.startswith("Verified in this browser in "), said
+        assert failed is None
+        assert page.locator('li[data-step][data-state="ok"]').count() == 7
+        assert page.inner_text("#live") == said
+        assert chromium.axe_violations(page) == []
+
+
+def test_the_panel_finds_one_altered_event(chromium, world):
+    with chromium.page("hanna") as page:
+        page.goto(address(world, "meter"))
+        page.click("[data-tamper]")
+        said, failed = conclusion(page)
+        assert re.match(r"Does not verify: .* \(proof\.inclusion, leaf \d+\)", said), said
+        assert failed == "inclusion"
+        assert chromium.axe_violations(page) == []
+        page.click("[data-verify]")  # the honest bundle again
+        page.wait_for_function("document.querySelector('[data-out]').textContent.startsWith('Verified')")
+
+
+def entry_of(item):
+    return json.loads(base64.b64decode(item["entry"])) if "entry" in item else {}
+
+
+def own(bundle):
+    """Places of the meter's own entries."""
+    subject = bundle["subjects"][0]
+    return [place for place, item in enumerate(bundle["entries"]) if entry_of(item).get("subject") == subject]
+
+
+def drop_one(bundle):
+    del bundle["entries"][own(bundle)[4]]
+
+
+def drop_the_last(bundle):
+    del bundle["entries"][own(bundle)[-1]]
+
+
+def swap_two(bundle):
+    one, other = (bundle["entries"][place] for place in own(bundle)[3:5])
+    one["entry"], other["entry"] = other["entry"], one["entry"]
+
+
+def edit_one(bundle):
+    item = bundle["entries"][own(bundle)[2]]
+    entry = entry_of(item)
+    entry["event"]["occurred_at"] = "2026-01-01T00:00:00.000000Z"
+    item["entry"] = base64.b64encode(encode(entry)).decode()
+
+
+def edit_a_batch(bundle):
+    signature = bundle["batches"][0]["signatures"][0]
+    signature["sig"] = base64.b64encode(b"\1" * 64).decode()
+
+
+def forge_the_checkpoint(bundle):
+    lines = bundle["checkpoint"].split("\n")
+    lines[1] = str(int(lines[1]) + 1)
+    bundle["checkpoint"] = "\n".join(lines)
+
+
+def another_log(bundle):
+    bundle["log"] = "evil.example/log"
+
+
+@pytest.mark.parametrize(
+    ("change", "step", "code", "place"),
+    [
+        (drop_one, "chain", "chain.gap", "event 5"),
+        (drop_the_last, "heads", "bundle.incomplete", "454C530000002410"),
+        (swap_two, "inclusion", "proof.inclusion", "leaf "),
+        (edit_one, "inclusion", "proof.inclusion", "leaf "),
+        (edit_a_batch, "signatures", "batch.", "batch"),
+        (forge_the_checkpoint, "checkpoint", "note.signature", "checkpoint"),
+        (another_log, "file", "bundle.log", "bundle"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_the_panel_names_the_link_that_fails(chromium, world, change, step, code, place):
+    """A server, or somebody on the way, gives out a bundle that was changed."""
+
+    def tampered(route):
+        bundle = json.loads(route.fetch().body())
+        change(bundle)
+        route.fulfill(body=encode(bundle), content_type="application/json")
+
+    with chromium.page("hanna") as page:
+        page.route("**/proof", tampered)
+        page.goto(address(world, "meter"))
+        page.click("[data-verify]")
+        said, failed = conclusion(page)
+        found = re.match(r"Does not verify: .* \(([a-z_.]+), (.*)\)\. Do not rely", said)
+        assert found, said
+        assert found[1].startswith(code), said
+        assert place in found[2], said
+        assert failed == step
+
+
+def test_a_page_that_shows_another_event_than_the_proven_one_is_called_out(chromium, world):
+    def falsified(route):
+        answer = route.fetch()
+        text = re.sub(r'(data-seq="7" data-hash=")[0-9a-f]{64}', rf"\g<1>{'0' * 64}", answer.text())
+        route.fulfill(response=answer, body=text)
+
+    with chromium.page("hanna") as page:
+        page.route(re.compile(r"/meters/mtr_[0-9a-f]+$"), falsified)
+        page.goto(address(world, "meter"))
+        page.click("[data-verify]")
+        said, _ = conclusion(page)
+        assert said.startswith("The proof holds, but event 7 on this page is not the one it proves."), said
+
+
+def test_the_check_needs_no_network_once_the_file_is_here(chromium, world, tmp_path):
+    bundle = tmp_path / "meter.proof"
+    with chromium.page("hanna") as page:
+        answer = page.request.get(f"{address(world, 'meter')}/proof")
+        bundle.write_bytes(answer.body())
+    with chromium.page(None) as page:
+        page.goto("/verify")
+        page.wait_for_load_state("networkidle")
+        page.context.set_offline(True)
+        page.set_input_files("#pick", bundle)
+        page.wait_for_selector('[data-verdict="ok"]:not([hidden])')
+        assert "Genuine and unchanged" in page.inner_text("main")
+        bundle.write_bytes(bundle.read_bytes().replace(b'"leaf":', b'"leaf": ', 1))
+        page.set_input_files("#pick", [])
+        page.set_input_files("#pick", bundle)
+        page.wait_for_selector('[data-verdict="bad"]:not([hidden])')
+        assert "json.canonical" in page.inner_text('[data-verdict="bad"]')
+        bundle.write_bytes(b"%PDF-1.7")
+        page.set_input_files("#pick", bundle)
+        page.wait_for_selector('[data-verdict="warn"]:not([hidden])')
+
+
+def test_readers_bring_their_own_trust(chromium, world):
+    folder = METERPROOF / "trust"
+    with chromium.page(None) as page:
+        page.goto("/verify")
+        page.click("text=Use your own trust files")
+        page.set_input_files("[data-trust]", [folder / "trust.json", folder / "policy"])
+        page.wait_for_function("document.querySelector('[data-trust-said]').textContent.startsWith('Using your own')")
+        page.set_input_files("#pick", METERPROOF / "valid" / "meter.proof")
+        page.wait_for_selector('[data-verdict="ok"]:not([hidden])')
+        page.set_input_files("[data-trust]", [])
+        page.set_input_files("#pick", METERPROOF / "valid" / "redacted.proof")
+        page.wait_for_selector('[data-verdict="bad"]:not([hidden])')
+        assert "bundle.log" in page.inner_text('[data-verdict="bad"]')
+
+
+def test_the_browser_and_the_command_line_agree_on_every_vector(chromium, world):
+    """Each bundle of the published vectors, with the trust folder it names: the same exit status and reason."""
+    with chromium.page(None) as page:
+        page.goto("/verify")
+        for case in BUNDLES:
+            folder = METERPROOF / case["trust"]
+            files = {"trust": (folder / "trust.json").read_text(), "policy": (folder / "policy").read_text()}
+            data = base64.b64encode((METERPROOF / case["file"]).read_bytes()).decode()
+            result = page.evaluate(
+                """([data, files]) => Meterproof.verifyBundle(
+                     Uint8Array.from(atob(data), c => c.charCodeAt(0)), files, () => null)
+                   .then(result => ({exit: result.exit, code: result.code || "ok"}))""",
+                [data, files],
+            )
+            assert result == {"exit": case["exit"], "code": case["expect"]}, case["id"]
+
+
+def test_pages_work_without_script(chromium, world):
+    with chromium.page("hanna", script=False) as page:
+        page.goto("/meters")
+        assert page.locator("tbody tr").count() == 6
+        page.check('input[name="phase"][value="operating"]')
+        page.click("text=Apply filters")
+        assert page.locator("tbody tr").count() == 3
+        page.click("th[scope=row] a >> nth=0")
+        assert page.locator(".chain .ev").count() > 10
+        assert not page.is_visible("[data-verify]")
+        assert "Verifying here needs JavaScript" in page.inner_text(".verify")
+
+
+def test_the_keyboard_reaches_everything(chromium, world):
+    with chromium.page("hanna") as page:
+        page.goto("/meters")
+        page.keyboard.press("j")
+        page.keyboard.press("j")
+        page.keyboard.press("k")
+        first = page.evaluate("document.activeElement.closest('tr') && document.activeElement.closest('tr').rowIndex")
+        assert first == 1
+        page.keyboard.press("g")
+        page.keyboard.press("f")
+        page.wait_for_url("**/frameworks")
+        page.keyboard.press("Control+k")
+        page.wait_for_selector("dialog.cmd[open]")
+        assert chromium.axe_violations(page) == []
+        page.keyboard.type("454C530000002410")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/meters/mtr_*")
+        page.keyboard.press("v")
+        assert conclusion(page)[0].startswith("Verified")
+
+
+def test_a_theme_that_was_chosen_stays(chromium, world):
+    with chromium.page("hanna") as page:
+        page.goto("/")
+        while page.inner_text("[data-theme-toggle]") != "Theme: dark":
+            page.click("[data-theme-toggle]")
+        page.goto("/meters")
+        assert page.inner_text("[data-theme-toggle]") == "Theme: dark"
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(247, 247, 243)"
+        assert chromium.axe_violations(page) == []
+
+
+def test_the_waiting_report_follows_its_job(chromium, world):
+    with chromium.page("hanna") as page:
+        page.goto(address(world, "waiting report"))
+        with page.expect_response(re.compile("/progress$")) as asked:
+            page.wait_for_selector("[data-poll]")
+        assert asked.value.json()["over"] is False
+
+
+def test_nothing_is_left_in_the_project_folder():
+    project = Path(__file__).resolve().parents[2]
+    assert not [name for name in ("nss", ".pki", "test-results") if (project / name).exists()]
