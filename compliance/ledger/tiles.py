@@ -83,7 +83,7 @@ def keep_partial_tiles(sizes: Sequence[int], size: int) -> None:
     """Write the partial tiles of the published `sizes` whose tiles are still partial at `size`: beginnings of those."""
     touched: set[Path] = set()
     for published in sizes:
-        for level, index, width in layout.tiles_for(published - published % TILE_WIDTH, published):
+        for level, index, width in layout.partial_tiles_of(published):
             whole = layout.width_of(size, level, index)
             if width < whole < TILE_WIDTH:
                 _write(layout.tile_path(level, index, width), read_tile(level, index, whole)[: width * 32], touched)

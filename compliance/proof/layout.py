@@ -71,6 +71,15 @@ def tiles_for(old_size: int, new_size: int) -> Iterator[tuple[int, int, int]]:
         level += 1
 
 
+def partial_tiles_of(size: int) -> Iterator[tuple[int, int, int]]:
+    """The (level, index, width) of each tile that is not full in a log of `size` entries: at most one a level."""
+    level = 0
+    while (count := hashes_at_level(size, level)) > 0:
+        if width := count % TILE_WIDTH:
+            yield level, count // TILE_WIDTH, width
+        level += 1
+
+
 def new_tiles(
     *, read_tile: ReadTile, old_size: int, leaf_hashes: Sequence[bytes]
 ) -> Iterator[tuple[int, int, int, bytes]]:

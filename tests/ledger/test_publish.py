@@ -167,7 +167,7 @@ def test_the_log_folder_verifies_offline(factory: Factory) -> None:
 
 
 def test_files_can_be_derived_from_rows_again(factory: Factory) -> None:
-    put_on_record(factory, 7, 200, 100)
+    put_on_record(factory, 7, 200, 100, 300, 50, 100)  # past the second full tile: level 1 has two partial ones
     folder = settings.METERPROOF["LOG_DIR"]
     before = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     shutil.rmtree(folder)

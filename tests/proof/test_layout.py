@@ -98,3 +98,14 @@ def test_a_short_tile_is_refused():
     assert refused.value.code == "tile.size"
     with pytest.raises(ProofError):
         list(layout.new_tiles(read_tile=lambda *_: b"", old_size=1, leaf_hashes=[b"\x00" * 32]))
+
+
+@given(st.integers(min_value=0, max_value=2**40))
+def test_partial_tiles_are_those_that_are_not_full(size: int) -> None:
+    """At most one a level, at the right edge, as wide as the log makes it."""
+    found = list(layout.partial_tiles_of(size))
+    assert len({level for level, _, _ in found}) == len(found)
+    for level, index, width in found:
+        assert 0 < width == layout.width_of(size, level, index) < layout.TILE_WIDTH
+    if size < 70_000:
+        assert found == [tile for tile in layout.tiles_of(size) if tile[2] < layout.TILE_WIDTH]
