@@ -8,11 +8,17 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test import TransactionTestCase
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from compliance.ledger import setup
 
 # Whoever ends a test run from outside gets the servers that it started ended too: fixtures are undone as for Ctrl-C.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+# A timing is never asserted: on a busy machine an example takes long without anything being wrong.
+hypothesis_settings.register_profile("meterproof", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("meterproof")
 
 FOLDERS = ("LOG_DIR", "TRUST_DIR", "SECRETS_DIR", "SIGNER_DIR", "BLOB_DIR", "REPORT_DIR", "AUTHORITY_DIR")
 

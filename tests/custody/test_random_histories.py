@@ -78,7 +78,7 @@ def correct(parties: dict[str, world.Party], number: int, reason: str) -> None:
     send(parties, world.event("record.corrected", entry.subject, data, corrects=entry.hash.hex()), author, 2, None)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=STEPS)
 def test_any_history_is_projected_as_a_replay_makes_it(parties, history):
     point = transaction.savepoint()
