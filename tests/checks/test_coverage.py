@@ -147,20 +147,17 @@ def test_only_accepted_evidence_supports(desk):
         assert said in reason.text
 
 
-@pytest.mark.parametrize(
-    ("at", "status"),
-    [
+def test_evidence_speaks_for_the_time_it_covers(desk):
+    load_framework("x", ["R1"])
+    desk.accept("x:R1")
+    for at, status in (
         (SPRING[0] - SECOND, "none"),
         (SPRING[0], "supported"),
         (SPRING[1], "supported"),
         (SPRING[1] + SECOND, "none"),
         (None, "supported"),
-    ],
-)
-def test_evidence_speaks_for_the_time_it_covers(desk, at, status):
-    load_framework("x", ["R1"])
-    desk.accept("x:R1")
-    assert row("x:R1", at=at).status == status
+    ):
+        assert row("x:R1", at=at).status == status
 
 
 def test_a_threat_cannot_be_met_whatever_is_linked_to_it(desk):
@@ -193,21 +190,22 @@ RESULTS = {
 }
 
 
-@pytest.mark.parametrize("case", RESULTS)
-def test_what_a_check_says(log, monkeypatch, case):
-    result, findings, effect, status, text = RESULTS[case]
+def test_what_a_check_says(log, monkeypatch):
     load_framework("x", ["R1"])
     spoken_by([make_check("XX-01", "x:R1")], monkeypatch)
-    if result is not None:
-        ran(**{"XX-01": result})
-    for state in findings:
-        finding("XX-01", state)
-    covered = row("x:R1")
-    (reason,) = covered.reasons
-    assert (reason.kind, reason.effect, reason.reference) == ("check", effect, "XX-01")
-    assert covered.status == status
-    assert reason.text.startswith("XX-01 Is it so?")
-    assert text in reason.text
+    for result, findings, effect, status, text in RESULTS.values():
+        with transaction.atomic():
+            if result is not None:
+                ran(**{"XX-01": result})
+            for state in findings:
+                finding("XX-01", state)
+            covered = row("x:R1")
+            transaction.set_rollback(True)
+        (reason,) = covered.reasons
+        assert (reason.kind, reason.effect, reason.reference) == ("check", effect, "XX-01")
+        assert covered.status == status
+        assert reason.text.startswith("XX-01 Is it so?")
+        assert text in reason.text
 
 
 def test_an_open_finding_outweighs_accepted_evidence(desk, monkeypatch):
@@ -329,10 +327,9 @@ def test_a_mapping_names_where_its_weight_comes_from(sources):
             assert ("this contributes and is no support by itself" in reason.text) == (effect == "contributes")
 
 
-@pytest.mark.parametrize("towards", ["equal", "superset_of"])
-def test_support_goes_one_hop_and_no_further(sources, towards):
+def test_support_goes_one_hop_and_no_further(sources):
     load_framework("c", ["C1"])
-    load_mappings(("a:accepted", towards, "b:B1"), ("b:B1", "equal", "c:C1"))
+    load_mappings(("a:accepted", "superset_of", "b:B1"), ("b:B1", "equal", "c:C1"))
     assert row("b:B1").status == "supported"
     assert (row("c:C1").status, row("c:C1").reasons) == ("none", ())
 
