@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -43,11 +44,13 @@ class NavGroup:
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """Values for the frame; nothing for somebody who has not signed in."""
+    """Values for the frame; the log's name alone for somebody who has not signed in."""
+    origin = settings.METERPROOF["ORIGIN"]
     person = getattr(request, "user", None)
     if not isinstance(person, Person):
-        return {}
+        return {"origin": origin}
     return {
+        "origin": origin,
         "nav": _navigation(person, _section(request)),
         "workspace": _workspace(person),
         "initials": initials(person),

@@ -49,6 +49,5 @@ urlpatterns = [
     path("logout", LogoutView.as_view(), name="logout"),
     path("verify", public.verify, name="verify"),
     path("docs", public.docs, name="docs"),
-    path("docs/problems", public.problems, name="problems"),
     path("docs/identifiers", public.identifiers, name="identifiers"),
 ]

@@ -71,6 +71,24 @@ VERIFICATION = {
 }
 
 
+# What lists call a requirement set where its full title would take three lines.
+SHORT_TITLES = {
+    "iso27001-2022": "ISO/IEC 27001:2022",
+    "iso27001-2013": "ISO/IEC 27001:2013",
+    "bsi-cc-pp-0073": "BSI-CC-PP-0073, gateway",
+    "bsi-cc-pp-0077-v2": "BSI-CC-PP-0077, security module",
+    "uk-cpa-sm": "CPA, GB smart metering",
+    "etsi-en-303-645": "ETSI EN 303 645",
+    "eu-cra-annex-i": "Cyber Resilience Act, Annex I",
+    "iec-62443-4-1": "IEC 62443-4-1",
+}
+
+
+def short_title(key: str, title: str) -> str:
+    """The name people use for a requirement set, else its title."""
+    return SHORT_TITLES.get(key, title)
+
+
 def state(code: str) -> str:
     """The word for a life-cycle state."""
     return custody.state(code)

@@ -63,7 +63,7 @@ def address(world: World, page: str) -> str:
         "meter with violations": f"/meters/{world.meter_id(3)}",
         "meter in the cell": f"/meters/{world.meter_id(5)}",
         "frameworks": "/frameworks",
-        "framework": "/frameworks/bsi-cc-pp-0073",
+        "framework": "/frameworks/eu-cra-annex-i",
         "editorial framework": "/frameworks/uk-cpa-sm",
         "requirement": "/frameworks/iso27001-2022/A.8.24",
         "evidence list": "/evidence",

@@ -427,3 +427,10 @@ def test_templates_and_scripts_use_nothing_that_the_policy_forbids():
         assert not re.search(
             r"\beval\(|new Function|innerHTML|outerHTML|document\.write|insertAdjacentHTML", path.read_text()
         ), path
+
+
+@pytest.mark.parametrize("name", ["app.css", "app.js", "proof.js", "bundle.js", "verify.js", "icon.svg"])
+def test_what_pages_are_drawn_with_is_served_from_a_fresh_clone(client, name):
+    answer = client.get(f"/static/web/{name}")
+    assert answer.status_code == 200
+    assert b"".join(answer.streaming_content) == (PROJECT / "compliance/web/static/web" / name).read_bytes()

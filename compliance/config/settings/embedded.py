@@ -9,6 +9,9 @@ from compliance.config.settings.base import METERPROOF, VAR_DIR
 VAR_DIR.mkdir(parents=True, exist_ok=True)
 SECRET_KEY = environment.secret("DJANGO_SECRET_KEY", METERPROOF["SECRETS_DIR"] / "django-secret-key")
 DEBUG = environment.flag("DJANGO_DEBUG")
+# Styles, scripts and fonts are served from where they lie in the tree: nothing has to be collected first.
+WHITENOISE_USE_FINDERS = True
+STATIC_ROOT = None
 ALLOWED_HOSTS = environment.words("DJANGO_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
 
 # WAL with FULL: a commit that was answered survives a power cut. IMMEDIATE: the write lock is taken at BEGIN, which is

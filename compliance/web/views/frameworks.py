@@ -133,6 +133,7 @@ def summary(framework: Framework) -> dict[str, Any]:
     said = [f"{counts[status]:,} {said}" for status, _, said in FILLS if counts[status]]
     return {
         "framework": framework,
+        "short": words.short_title(framework.key, framework.title),
         "bar": _bar(framework, counts),
         "supported": counts[Status.SUPPORTED],
         "assessable": assessable,

@@ -5,7 +5,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from compliance.api import catalogue
 from compliance.proof.identifiers import SCHEMES
 from compliance.web.trust import VERIFY_STEPS, trust_files
 
@@ -16,27 +15,17 @@ def verify(request: HttpRequest) -> HttpResponse:
     return render(
         request,
         "web/verify.html",
-        {"trust": trust_files(), "verify_steps": VERIFY_STEPS, "origin": settings.METERPROOF["ORIGIN"]},
+        {"trust": trust_files(), "verify_steps": VERIFY_STEPS},
     )
 
 
 @require_GET
 def docs(request: HttpRequest) -> HttpResponse:
     """How events are sent, how proofs are checked."""
-    return render(request, "web/docs.html", _here())
-
-
-@require_GET
-def problems(request: HttpRequest) -> HttpResponse:
-    """Every problem the product tells of, and what mends it. Problem documents of the API link here."""
-    return render(request, "web/problems.html", {**_here(), "problems": catalogue.entries().values()})
+    return render(request, "web/docs.html", {"base_url": settings.METERPROOF["BASE_URL"]})
 
 
 @require_GET
 def identifiers(request: HttpRequest) -> HttpResponse:
     """The identifier schemes and their normal forms."""
-    return render(request, "web/identifiers.html", {**_here(), "schemes": SCHEMES})
-
-
-def _here() -> dict[str, str]:
-    return {"origin": settings.METERPROOF["ORIGIN"], "base_url": settings.METERPROOF["BASE_URL"]}
+    return render(request, "web/identifiers.html", {"schemes": SCHEMES})
