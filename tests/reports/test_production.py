@@ -161,7 +161,7 @@ def test_the_last_attempt_says_what_happened(here: House) -> None:
     def full() -> None:
         raise OSError(28, "No space left on device")
 
-    with failpoints.arm("reports.drawn", full):
+    with failpoints.arm("ledger.integrate.begin", full):
         worker.run_until_idle()
     report.refresh_from_db()
     assert report.state == State.FAILED
