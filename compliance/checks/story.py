@@ -14,6 +14,7 @@ from compliance.custody import lifecycle, profiles, vocabulary
 from compliance.custody.facts import BIRTH, Statement
 from compliance.custody.lifecycle import Fact, Signer, State
 from compliance.custody.vocabulary import LINKED
+from compliance.proof import identifiers
 from compliance.proof import subject as subjects
 from compliance.proof.times import parse_time
 
@@ -70,6 +71,15 @@ class Step:
     def is_link(self) -> bool:
         """Whether the platform put it here because of an event elsewhere."""
         return self.told.type == LINKED
+
+    @property
+    def is_by_namesake(self) -> bool:
+        """Whether the organisation that the chain is named after says it.
+
+        Others can speak there too; that is on record, and moves nothing. A chain with a public number is nobody's own.
+        """
+        about = subjects.parse(self.subject)
+        return about.scheme == self.author or identifiers.is_known(about.scheme)
 
     @cached_property
     def occurred_at(self) -> datetime:

@@ -194,6 +194,17 @@ def test_a_close_without_an_opening_is_judged_by_its_numbers():
     assert is_found(shift(NONE | {"keys_generated": 56}, opened=None).examined(), "56 keys generated, 60 bound")
 
 
+def test_nobody_else_closes_a_session():
+    """A stranger's even numbers do not cover up uneven ones, and his uneven ones accuse nobody."""
+    telling = shift(NONE | {"keys_generated": 61})
+    telling.say("cell.session_reconciled", NONE, author="friend")
+    assert outcomes(telling.examined()) == ["deviates"]
+    telling = shift(NONE)
+    telling.say("cell.session_reconciled", NONE | {"keys_generated": 61}, author="rival")
+    telling.say("cell.session_opened", about=OTHER, author="rival")
+    assert outcomes(telling.examined()) == ["conforms"]
+
+
 def test_each_session_by_itself():
     telling = shift(NONE)
     telling.say("cell.session_opened", about=OTHER)

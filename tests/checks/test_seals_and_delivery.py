@@ -109,6 +109,11 @@ def test_every_seal_point_of_the_type_is_sealed_at_the_exit(seals):
     assert outcomes(seals.say("cell.exited")) == ["conforms"]
 
 
+def test_another_maker_says_nothing_about_the_type(seals):
+    seals.say("design.type_registered", {"seal_points": [POINT, OTHER_POINT]}, author="rival")
+    assert outcomes(seals.say("cell.exited")) == ["conforms"]
+
+
 def test_an_unknown_type_has_no_known_points():
     telling = Telling("AN-10")
     telling.born()
@@ -252,6 +257,12 @@ def test_the_note_sent_last_counts(delivery):
     delivery.say("delivery.dispatched", {"meter_count": 2, "units": [UNIT]})
     assert outcomes(inspect(delivery, found=2)) == ["conforms"]
     assert outcomes(inspect(delivery, found=3)) == ["deviates"]
+
+
+def test_a_stranger_writes_nobody_elses_note(delivery):
+    delivery.say("delivery.dispatched", {"meter_count": 2, "units": [UNIT]}, author="thief")
+    assert outcomes(inspect(delivery, found=2)) == ["deviates"]
+    assert outcomes(inspect(delivery)) == ["conforms"]
 
 
 def test_nobody_looked_yet(delivery):

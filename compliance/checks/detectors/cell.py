@@ -55,8 +55,9 @@ class CellCountMismatch(SweepCheck):
 
     def examine(self, knowledge: LogKnowledge) -> Iterable[tuple[Step, Verdict]]:
         for subject, chain in sorted(knowledge.chains.items()):
-            if subject.startswith("cell_session:"):
-                yield self._judge(subject, chain, knowledge)
+            own = [step for step in chain if step.is_by_namesake]
+            if subject.startswith("cell_session:") and own:
+                yield self._judge(subject, own, knowledge)
 
     def _judge(self, subject: str, chain: list[Step], knowledge: LogKnowledge) -> tuple[Step, Verdict]:
         opened = next((step for step in chain if step.type == "cell.session_opened"), None)

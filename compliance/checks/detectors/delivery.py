@@ -108,5 +108,5 @@ def _differences(step: Step, note: Step, chain: Sequence[Step]) -> Iterator[str]
 
 
 def _note(chain: Sequence[Step]) -> Step | None:
-    """The delivery note in force: the last dispatch that stands."""
-    return next((step for step in reversed(chain) if step.type == "delivery.dispatched"), None)
+    """The delivery note in force: the last dispatch of the sender that stands."""
+    return next((step for step in reversed(chain) if step.type == "delivery.dispatched" and step.is_by_namesake), None)

@@ -38,7 +38,8 @@ def _judge_exit(step: Step, knowledge: Knowledge) -> Iterator[Verdict]:
     story = knowledge.meter(step.subject)
     if not story.seals:
         return
-    registered = [said for said in knowledge.chain(story.meter_type) if said.type == "design.type_registered"]
+    of_type = knowledge.chain(story.meter_type)
+    registered = [said for said in of_type if said.type == "design.type_registered" and said.is_by_namesake]
     if not registered:
         yield not_evaluable("the seal points of its type were never recorded")
     elif missing := [point for point in registered[-1].data["seal_points"] if point not in story.seals]:
