@@ -15,9 +15,9 @@ from compliance.api.problems import MEDIA_TYPE
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 
-ALWAYS = (400, 429, 503)  # a query that cannot be read, too many requests, a database that is away
+ALWAYS = (400, 429, 500, 503, 507)  # a query that cannot be read, too much, a fault of ours, no database, no space
 WITH_CREDENTIAL = (401, 403)
-WITH_BODY = (411, 413, 415, 422, 507)
+WITH_BODY = (411, 413, 415, 422)
 
 
 class ProblemPlace(serializers.Serializer):

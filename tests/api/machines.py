@@ -10,6 +10,7 @@ from django.test import Client
 
 from compliance.accounts.models import ApiKey, Organisation
 from tests.accounts import world
+from tests.api import conformance
 
 MANUFACTURER_SCOPES = ("events:write", "evidence:write", "events:read", "reports:read")
 
@@ -22,7 +23,10 @@ class Machine:
     key: ApiKey | None = None
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> HttpResponse:
-        """One request. Bytes go as they are, anything else as JSON; header names are written with underscores."""
+        """One request, its answer held against the OpenAPI document.
+
+        Bytes go as they are, anything else as JSON; header names are written with underscores.
+        """
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         sent.setdefault("Content-Type", "application/json")
         if self.secret:
@@ -32,7 +36,9 @@ class Machine:
             sent.setdefault("Content-Length", str(len(data)))
         stream: dict[str, Any] = {"wsgi.input": io.BytesIO(data)}  # unlike the client's own it may end early
         client = Client(raise_request_exception=False)
-        return client.generic(method, path, data, content_type=sent["Content-Type"], headers=sent, **stream)
+        response = client.generic(method, path, data, content_type=sent["Content-Type"], headers=sent, **stream)
+        conformance.check(method, path, response)
+        return response
 
     def get(self, path: str, **headers: str) -> HttpResponse:
         """A read."""
