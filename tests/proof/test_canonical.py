@@ -17,7 +17,7 @@ from tests.proof.random_lines import lines
 from tests.proof.vectors import VECTORS
 
 LINES_A_SEED = 25_000
-SEEDS = range(4)
+SEEDS = range(8)
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,12}", fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)

@@ -87,6 +87,7 @@ def test_tokens_that_nobody_should_believe(by, more):
     assert (refused.value.code, refused.value.place) == ("time.token", "time_tokens/0")
 
 
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 @given(st.data())
 @settings(max_examples=150)
 def test_a_token_changed_by_one_byte_never_states_another_time(data):
