@@ -43,6 +43,12 @@ class OutsideAuthority:
     timeout: float = DEFAULT_TIMEOUT_SECONDS
 
 
+class Response(tsp.TimeStampResp):
+    """A response that may lack the token, as a rejection does (RFC 3161 section 2.4.2)."""
+
+    _fields = [("status", tsp.PKIStatusInfo), ("time_stamp_token", cms.ContentInfo, {"optional": True})]
+
+
 class PlainTimeStamper(TimeStamper):
     """A client whose tokens keep their encoding."""
 
@@ -96,9 +102,9 @@ class HttpTimeStamper(PlainTimeStamper):
 
     def _checked(self, request: tsp.TimeStampReq, received: bytes) -> tsp.TimeStampResp:
         try:
-            response = tsp.TimeStampResp.load(received, strict=True)
+            response = Response.load(received, strict=True)
             if response["status"]["status"].native not in {"granted", "granted_with_mods"}:
-                raise TimeStampRefused(f"{self.name} refused: {response['status'].native}")
+                raise TimeStampRefused(f"{self.name} refused: {_reasons(response)}")
             stamp = response["time_stamp_token"]["content"]["encap_content_info"]["content"].parsed
             same = stamp["message_imprint"].dump() == request["message_imprint"].dump()
             policy = stamp["policy"].native
@@ -140,7 +146,14 @@ def answer(request: tsp.TimeStampReq, *, unit: Signer, moment: datetime) -> tsp.
     info = _stamp_info(request, certificate, moment.replace(microsecond=0))
     signed = _signed(info, unit, certificate, with_certificate=bool(request["cert_req"].native))
     token = unchanging(cms.ContentInfo({"content_type": "signed_data", "content": signed}))
-    return tsp.TimeStampResp({"status": {"status": "granted"}, "time_stamp_token": token})
+    return Response({"status": {"status": "granted"}, "time_stamp_token": token})
+
+
+def _reasons(response: tsp.TimeStampResp) -> str:
+    told = response["status"]
+    return "; ".join(
+        [told["status"].native, *sorted(told["fail_info"].native or ()), *(told["status_string"].native or ())]
+    )
 
 
 def _stamp_info(request: tsp.TimeStampReq, certificate: asn1_x509.Certificate, moment: datetime) -> tsp.TSTInfo:
@@ -200,7 +213,7 @@ def _signed(
 
 
 def _rejection(reason: str, sentence: str) -> tsp.TimeStampResp:
-    return tsp.TimeStampResp({"status": {"status": "rejection", "status_string": [sentence], "fail_info": {reason}}})
+    return Response({"status": {"status": "rejection", "status_string": [sentence], "fail_info": {reason}}})
 
 
 def _as_asn1(unit: Signer) -> asn1_x509.Certificate:
