@@ -205,7 +205,12 @@ def _check(reason: Reason) -> dict[str, str]:
     mark = {Effect.SUPPORTS: ("ok", "Passed"), Effect.CONTRADICTS: ("bad", "Failed")}.get(
         reason.effect, ("none", "Not evaluable")
     )
-    return {"reference": reason.reference, "text": reason.text, "kind_mark": mark[0], "word": mark[1]}
+    return {
+        "reference": reason.reference,
+        "text": reason.text.removeprefix(reason.reference).strip(),
+        "kind_mark": mark[0],
+        "word": mark[1],
+    }
 
 
 def _mapping(mapping: Mapping, found: Requirement) -> dict[str, Any]:

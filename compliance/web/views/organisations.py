@@ -213,6 +213,7 @@ def _context(request: HttpRequest, found: Organisation) -> dict[str, Any]:
             for key in keys
         ],
         "api_keys": [{"key": key, "alive": key.is_alive(now), "state": _api_key_state(key, now)} for key in api_keys],
+        "may_see_api_keys": policy.allows(reader(request), "api_key.read", found),
         "may_revoke": policy.allows(reader(request), "api_key.revoke", found),
     }
 

@@ -64,6 +64,8 @@ class Command(BaseCommand):
             raise CommandError(str(refusal)) from None
         signal.signal(signal.SIGINT, end)
         signal.signal(signal.SIGTERM, end)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup means to stay
+            signal.signal(signal.SIGHUP, end)  # the terminal was closed
         try:
             children.append(start(web, environment))
             children.append(start(worker, environment))
