@@ -25,7 +25,7 @@ from compliance.reports.models import Report
 from tests.accounts import world as accounts
 from tests.custody import world
 
-FRAMEWORK = "bsi-cc-pp-0073"
+FRAMEWORK = "uk-cpa-sm"
 METERS = 3
 SPRING = (datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 5, 31, tzinfo=UTC))
 
@@ -108,7 +108,7 @@ def _hand_in_evidence(party: world.Party, auditor: Person) -> None:
             covers_from=SPRING[0],
             covers_to=SPRING[1],
             produced_at=SPRING[1],
-            links=[("requirement", f"{FRAMEWORK}:ALC_DVS.1"), ("meter", world.title(1))],
+            links=[("requirement", f"{FRAMEWORK}:CPA-DEV-T04"), ("meter", world.title(1))],
         )
         if number == 0:
             evidence.accept_evidence(evidence=item, reviewer=auditor, reason="Compared with the cell's own log.")

@@ -14,7 +14,8 @@ from compliance.proof.verify import verify_file
 from compliance.reports.models import SealStatus, State
 from tests.reports.house import FRAMEWORK, Issued
 
-pytestmark = pytest.mark.django_db  # so that there are tables when this module runs alone
+# Tables must be there when this module runs alone; the first test waits until both reports are made.
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(300)]
 KINDS = ["framework_audit", "meter_certificate"]
 
 
@@ -112,8 +113,8 @@ def test_the_audit_carries_coverage_and_evidence(issued: dict[str, Issued], tmp_
     coverage = json.loads(files["coverage.json"])
     assert coverage["framework"]["key"] == FRAMEWORK
     states = {row["ref"]: row["state"] for row in coverage["requirements"]}
-    assert len(states) == coverage["framework"]["requirements"] > 100
-    assert states["ALC_DVS.1"] in {"supported", "contradicted"}
+    assert len(states) == coverage["framework"]["requirements"] > 20
+    assert states["CPA-DEV-T04"] in {"supported", "contradicted"}
     rows = list(csv.DictReader(io.StringIO(files["evidence-manifest.csv"].decode())))
     assert [row["state"] for row in rows].count("accepted") == 1
     assert rows[0]["sha256"] == hashlib.sha256(b"record 0").hexdigest()

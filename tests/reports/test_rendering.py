@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 from pyhanko.pdf_utils.reader import PdfFileReader
+from weasyprint.urls import FatalURLFetchingError
 
 from compliance.reports import rendering
 from compliance.reports.rendering import RenderFailed
+from compliance.reports.rendering.fetcher import AssetFetcher
 from compliance.reports.rendering.glyphs import legible
 from tests.reports.making import Workshop, draw
 
@@ -129,17 +131,18 @@ def drawn(body: str, head: str = SHEET) -> bytes:
     return rendering.render(PAGE.format(head=head, body=body), made_at=MADE).data
 
 
-@pytest.mark.parametrize(
-    ("body", "address"),
-    [
-        ('<img src="file:///etc/passwd" alt="x">', "file:///etc/passwd"),
-        ('<img src="http://127.0.0.1:9/x.png" alt="x">', "http://127.0.0.1:9/x.png"),
-        ('<link rel="stylesheet" href="file:///etc/passwd">', "file:///etc/passwd"),
-    ],
-)
-def test_a_page_that_asks_for_something_foreign_is_not_drawn(body: str, address: str) -> None:
-    with pytest.raises(RenderFailed, match=f"may not load {address}"):
-        drawn(body)
+def test_a_page_that_asks_for_something_foreign_is_not_drawn() -> None:
+    with pytest.raises(RenderFailed, match="may not load file:///etc/passwd"):
+        drawn('<img src="file:///etc/passwd" alt="x">')
+
+
+def test_nothing_but_our_own_files_is_served() -> None:
+    assets = AssetFetcher()
+    for name in ("report.css", "fonts/IBMPlexSans-Regular.ttf"):
+        assert assets.fetch(f"report:/{name}").read()
+    for address in ("http://127.0.0.1:9/x.png", "report:/../../manage.py", "report:/fonts/OFL.txt", "data:text/css,a"):
+        with pytest.raises(FatalURLFetchingError):
+            assets.fetch(address)
 
 
 def test_a_font_that_is_not_ours_is_not_drawn() -> None:
