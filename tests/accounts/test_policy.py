@@ -5,8 +5,10 @@ The table here is not computed from the product's. A change of either must be ma
 
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from compliance.accounts import policy
 from compliance.accounts.models import ApiKey, Membership, Organisation, Person
@@ -186,3 +188,13 @@ def test_not_allowed_names_the_action_and_not_the_target():
     with pytest.raises(NotAllowed) as refusal:
         policy.require(actor("member"), "evidence.read", Target(FOREIGN))
     assert FOREIGN not in str(refusal.value)
+
+
+def test_the_page_has_the_table():
+    """docs/accounts.md shows each action with the reach of each role and the scope a key needs."""
+    page = (Path(settings.BASE_DIR) / "docs" / "accounts.md").read_text("utf-8")
+    words = {Reach.NONE: "", Reach.OWN: "own", Reach.ALL: "all"}
+    for action, row in TABLE.items():
+        shown = [words[row[policy.Role(role)]] for role in ROLES if role != "system"]
+        scope = f"`{policy.SCOPES[action]}`" if action in policy.SCOPES else ""
+        assert "| " + " | ".join([f"`{action}`", *shown, scope]) + " |" in page, action

@@ -5,11 +5,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from compliance.checks.models import Finding
+from compliance.checks.models import Finding, FindingMeter
 from compliance.checks.registry import Severity
 from compliance.frameworks.actions import load_shipped
 from compliance.jobs import clock
 from compliance.ledger import integrate, publish
+from compliance.proof.subject import key_of
 from compliance.reports import actions, archive
 from compliance.reports.actions import DrawnPdf
 from compliance.reports.builders.drafts import Draft
@@ -101,13 +102,19 @@ def issued(report: Report) -> Report:
 
 def finding(number: int = 1) -> Finding:
     """A finding about the first meter."""
+    id_ = f"fnd_{number:032x}"
+    FindingMeter.objects.create(finding=id_, meter_key=key_of(world.title(1)))
     return Finding.objects.create(
-        id=f"fnd_{number:032x}",
+        id=id_,
         detector="AN-01",
         version=1,
         severity=Severity.HIGH,
         subject=world.title(1),
+        subject_key=key_of(world.title(1)),
         seq=0,
+        hash=bytes(32),
+        event_type="mfg.assembled",
+        author="elster",
         detail="Two meters share a name.",
         meters=[world.title(1)],
         meter_count=1,
