@@ -52,7 +52,7 @@ class DuplicateKey(EventCheck):
             yield f"one key for {beside.role} and {use.role}", use.subject
         if value in story.destroyed and not self._may_share(use, use):
             yield f"the {use.role} was reported destroyed and is back", use.subject
-        for other in sorted(elsewhere, key=lambda each: (each.subject, each.seq)):
+        for other in sorted(elsewhere, key=lambda each: (each.subject, each.seq, each.role)):
             if other.subject != use.subject and not self._may_share(use, other):
                 yield f"the {use.role} is also the {other.role} of {other.subject}", other.subject
             elif other.subject == use.subject and other.role != use.role:
