@@ -21,8 +21,24 @@ from tests.services.process import free_port, running
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "manufacturers" / "sending-events.md"
+pytestmark = pytest.mark.timeout(480)  # some thirty processes one after the other; on a busy machine each takes seconds
 STEPS = ("1. Make a key", "2. Have it registered", "3. Write a file of events")
 STEP_SECONDS = 60
+CURL = """#!{python}
+# Enough of curl for the examples, so that the test needs no package: -s, -H, -d, --data-binary @FILE, URL.
+import argparse, pathlib, sys, httpx
+parser = argparse.ArgumentParser()
+parser.add_argument("-s", action="store_true")
+parser.add_argument("-H", action="append", default=[])
+parser.add_argument("-d", "--data-binary")
+parser.add_argument("url")
+asked = parser.parse_args()
+data = asked.data_binary
+body = pathlib.Path(data[1:]).read_bytes() if data and data[0] == "@" else data and data.encode()
+headers = dict(line.split(": ", 1) for line in asked.H)
+answer = httpx.request("POST" if body else "GET", asked.url, content=body, headers=headers, timeout=30)
+sys.stdout.write(answer.text)
+"""
 REPORT_SECONDS = 120
 
 
@@ -36,7 +52,7 @@ class Keyboard:
     @property
     def environment(self) -> dict[str, str]:
         return {
-            "PATH": os.environ["PATH"],
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "HOME": str(self.folder),
             "METERPROOF_VAR": str(self.folder / "var"),
@@ -65,9 +81,9 @@ class Keyboard:
         return finished.stdout
 
 
-def commands(section: str) -> list[str]:
-    """The lines to be typed in a section of the page."""
-    text = PAGE.read_text("utf-8").split(f"## {section}\n")[1].split("\n## ")[0]
+def commands(section: str, page: Path = PAGE) -> list[str]:
+    """The lines to be typed in a section of a page."""
+    text = page.read_text("utf-8").split(f"# {section}\n")[1].split("\n## ")[0]
     return [line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines()]
 
 
@@ -77,6 +93,10 @@ def keyboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyboard]:
     folder = tmp_path_factory.mktemp("walk")
     port = free_port()
     somebody = Keyboard(folder, f"http://127.0.0.1:{port}")
+    curl = folder / "bin" / "curl"
+    curl.parent.mkdir()
+    curl.write_text(CURL.format(python=sys.executable))
+    curl.chmod(0o755)
     for line in ("migrate --verbosity 0", "load_catalogues", "bootstrap"):
         somebody.done(f".venv/bin/python manage.py {line}")
 
@@ -164,6 +184,24 @@ def test_the_next_report_has_it(sent: Keyboard) -> None:
         pdf.write_bytes(admin.get(f"/reports/{report['id']}/content").content)
     verdict = verify_file(pdf, sent.folder / "var" / "trust")
     assert verdict.exit_status == 0, verdict.error
+
+
+def test_the_examples_of_the_interface_page(sent: Keyboard) -> None:
+    """docs/api.md: each is answered as the page says, with curl, from one shell."""
+    page = ROOT / "docs" / "api.md"
+    setting = [f"SERVER={sent.server}", *commands("The REST interface", page)[1:]]
+    kept = next((sent.folder / ".meterproof" / "receipts").glob("*.receipt.json")).name.removesuffix(".receipt.json")
+    (sent.folder / "batch.ndjson").write_bytes(
+        (sent.folder / ".meterproof" / "receipts" / f"{kept}.ndjson").read_bytes()
+    )
+    for section, expected in (
+        ("Authentication", '"claimed_state":"assembled"'),
+        ("Batches", f'"batch":"{kept}"'),
+        ("Evidence", '"state":"submitted"'),
+        ("Receipts, proofs, the log", "meterproof.example/log"),
+        ("Administration", '"kind":"framework_audit"'),
+    ):
+        assert expected in sent.done("\n".join([*setting, *commands(section, page)])), section
 
 
 def test_two_people_sign(sent: Keyboard) -> None:
