@@ -101,7 +101,10 @@ class Browser:
         """What axe-core has against the page as it stands, one line each."""
         page.evaluate("document.fonts.ready.then(() => null)")
         page.evaluate(self.axe)
-        found = page.evaluate("tags => axe.run(document, {runOnly: tags}).then(result => result.violations)", AXE_TAGS)
+        run = (
+            "tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']}).then(result => result.violations)"
+        )
+        found = page.evaluate(run, AXE_TAGS)
         return [
             f"{each['id']}: {each['help']}: {node['html'][:160]} {node['failureSummary'][:200]}"
             for each in found

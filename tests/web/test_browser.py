@@ -197,6 +197,7 @@ def test_the_check_needs_no_network_once_the_file_is_here(chromium, world, tmp_p
         page.wait_for_selector('[data-verdict="bad"]:not([hidden])')
         assert "json.not_canonical" in page.inner_text('[data-verdict="bad"]')
         bundle.write_bytes(b"%PDF-1.7")
+        page.set_input_files("#pick", [])
         page.set_input_files("#pick", bundle)
         page.wait_for_selector('[data-verdict="warn"]:not([hidden])')
 
