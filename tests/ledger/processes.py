@@ -26,7 +26,7 @@ from django.db import connection, connections
 from compliance.jobs import failpoints
 from compliance.ledger import append
 
-LONGEST_SECONDS = 120  # a machine with two busy cores; everything here takes a second or two
+LONGEST_SECONDS = 90  # a machine with two busy cores; everything here takes a second or two
 KILLED = -signal.SIGKILL
 
 _context = multiprocessing.get_context("forkserver")

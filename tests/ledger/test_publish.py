@@ -160,7 +160,11 @@ def test_the_log_folder_verifies_offline(factory: Factory) -> None:
     assert verdict.error is None, verdict.error
     command = [sys.executable, "-m", "compliance.proof", "verify", settings.METERPROOF["LOG_DIR"]]
     done = subprocess.run(
-        [*command, "--policy", settings.METERPROOF["TRUST_DIR"]], capture_output=True, text=True, check=False
+        [*command, "--policy", settings.METERPROOF["TRUST_DIR"]],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "VERIFIED" in done.stdout

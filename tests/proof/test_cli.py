@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     """`python -m compliance.proof` as a user runs it."""
     command = [sys.executable, "-m", "compliance.proof", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=90)
 
 
 def verify(path: Path, trust: Path, *more: object) -> subprocess.CompletedProcess[str]:
@@ -223,5 +223,7 @@ def test_the_verifier_needs_no_django_and_no_network():
         "assert all(name.startswith('compliance.proof') for name in ours), ours\n"
         "sys.exit(status)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False, timeout=90
+    )
     assert done.returncode == 0, done.stdout + done.stderr
