@@ -26,6 +26,7 @@ from compliance.demo.statements import plan
 from compliance.demo.world import Meter
 from compliance.proof import subject as subjects
 
+PROJECT = Path(__file__).resolve().parents[2]
 THREADS = 4  # enough to keep a server on two cores busy
 FRAMEWORKS = ("iso27001-2022", "bsi-cc-pp-0073", "uk-cpa-sm")
 AUDIT_REPORT, CERTIFICATE, BUNDLE = "audit-report.pdf", "meter-certificate.pdf", "meter.proof"
@@ -284,7 +285,8 @@ def _totals(totals: Mapping[str, Any]) -> str:
 
 def _verifier(file: Path, trust: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "compliance.proof", "verify", str(file), "--policy", str(trust)],
+        [sys.executable, "-m", "compliance.proof", "verify", str(file.resolve()), "--policy", str(trust.resolve())],
+        cwd=PROJECT,  # so that the verifier is found wherever we were started
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
