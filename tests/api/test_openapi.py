@@ -23,7 +23,7 @@ from tests.custody import world
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("log")]
 
-EXAMPLES = 4  # for each operation, mode and kind of path; some 400 requests in all
+EXAMPLES = 3  # for each operation, mode and kind of path; some 300 requests in all
 OPERATIONS = [
     (operation["operationId"], method, template)
     for template, operations in openapi.document()["paths"].items()
