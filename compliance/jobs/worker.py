@@ -5,7 +5,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import close_old_connections, connection
 from django.db.models import Q
@@ -61,7 +61,12 @@ def run_due() -> int:
 
 def tick() -> list[str]:
     """Run each periodic task whose time has come and that no other worker runs. Returns the names of those run here."""
-    return [periodic.name for periodic in periodic_tasks() if _claim(periodic) and _run_periodic(periodic)]
+    due_at = dict(PeriodicRun.objects.values_list("name", "due_at"))  # one query for a worker that has nothing to do
+    return [
+        periodic.name
+        for periodic in periodic_tasks()
+        if _may_be_due(periodic, due_at.get(periodic.name)) and _claim(periodic) and _run_periodic(periodic)
+    ]
 
 
 def run_until_idle() -> int:
@@ -100,6 +105,11 @@ def _survive(step: Callable[[], object]) -> object:
     except Exception:
         log.exception("the worker could not reach its database; it goes on trying")
         return None
+
+
+def _may_be_due(periodic: PeriodicTask, due_at: datetime | None) -> bool:
+    now = clock.now()
+    return due_at is None or not now < due_at <= now + timedelta(seconds=periodic.every_seconds)
 
 
 def _claim(periodic: PeriodicTask) -> bool:
