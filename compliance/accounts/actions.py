@@ -155,6 +155,8 @@ def create_api_key(
 ) -> tuple[ApiKey, str]:
     """Make a credential for a machine of `organisation`. The second value is the secret: it exists nowhere else."""
     policy.require(by, "api_key.create", organisation)
+    if policy.sees_beyond_itself(organisation) and policy.reach(by, "api_key.create") < policy.Reach.ALL:
+        raise policy.NotAllowed("api_key.create")  # its key would reach further than the manager who makes it
     now = clock.now()
     expires = expires or now + DEFAULT_KEY_LIFE
     if not now < expires <= now + LONGEST_KEY_LIFE:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any, Final
 
-from compliance.accounts.models import ApiKey, Person
+from compliance.accounts.models import ApiKey, Organisation, Person
 from compliance.accounts.roles import PLATFORM, MarketRole
 
 
@@ -220,6 +220,12 @@ def _role_of_key(key: ApiKey) -> Role:
     if MarketRole.REGULATOR in key.organisation.roles:
         return Role.REGULATOR
     return Role.MEMBER
+
+
+def sees_beyond_itself(organisation: Organisation) -> bool:
+    """Whether a key of `organisation` reaches what belongs to others: auditors, regulators and the platform."""
+    roles = {MarketRole.AUDITOR.value, MarketRole.REGULATOR.value}
+    return organisation.is_platform or not roles.isdisjoint(organisation.roles)
 
 
 def _may_at_all(actor: Actor | Any, action: str) -> bool:

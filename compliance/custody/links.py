@@ -7,6 +7,7 @@ taken up by intake, which brings the meters of a new batch up to date before it 
 """
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,12 +24,16 @@ from compliance.jobs import actions as jobs
 from compliance.jobs.failpoints import reach
 from compliance.ledger.append import platform_batch, unit_of_work
 from compliance.proof import subject as subjects
+from compliance.proof.errors import ProofError
+
+logger = logging.getLogger(__name__)
 
 JOB = "custody.link_members"
 LINKER = {"service": "linker"}
 METERS_A_BATCH = 400  # about a tenth of a second of append on two cores
 MAX_DEPTH = 8  # cartons in layers in pallets in containers; deeper is a loop or a mistake
 MAX_MEMBERS_BYTES = 20 * 1024 * 1024  # an evidence file is not larger
+MAX_MEMBERS = 50_000  # meters of one key bundle; a factory ships a tenth of that at a time
 _METER = "meter:"
 _silent: ContextVar[bool] = ContextVar("_silent", default=False)
 _LINK = ("cause_key", "cause_seq", "cause_recorded_at", "effect", "meter_key", "meter", "seq")
@@ -128,18 +133,31 @@ def append_links(*, meters: Sequence[bytes] | None = None, limit: int = METERS_A
     return len(links)
 
 
-@unit_of_work()
 def resolve_waiting() -> int:
-    """Look again for the members of bundles whose list had not arrived. Returns how many causes are known now."""
+    """Look again for the members of bundles whose list had not arrived. Returns how many causes are known now.
+
+    Each by itself: a list that nobody can read must not keep the links of others waiting.
+    """
     resolved = 0
-    for cause in Cause.objects.filter(waiting=True).order_by("recorded_at", "id"):
-        statement = facts.statements([(cause.subject, cause.seq)])[cause.subject, cause.seq]
-        members = _members(statement)
-        if members is not None:
-            _write_links(statement, members)
-            Cause.objects.filter(pk=cause.pk).update(waiting=False)
-            resolved += 1
+    for cause in list(Cause.objects.filter(waiting=True).order_by("recorded_at", "id")):
+        try:
+            resolved += _resolve(cause)
+        except Exception:
+            logger.exception(
+                "the meters that %s/%s reaches cannot be told; the next are looked at", cause.subject, cause.seq
+            )
     return resolved
+
+
+@unit_of_work()
+def _resolve(cause: Cause) -> bool:
+    statement = facts.statements([(cause.subject, cause.seq)])[cause.subject, cause.seq]
+    members = _members(statement)
+    if members is None:
+        return False
+    _write_links(statement, members)
+    Cause.objects.filter(pk=cause.pk).update(waiting=False)
+    return True
 
 
 def reached_by(subject: str, effect: str) -> list[str]:
@@ -248,10 +266,19 @@ def _listed(members_sha256: str) -> list[str] | None:
             value = json.loads(file.read(MAX_MEMBERS_BYTES))
     except (BlobMissing, BlobDamaged):
         return None
-    except ValueError:
+    except (ValueError, RecursionError):  # anybody may have written it, and not for us
         return []
     listed = value.get("meters") if isinstance(value, dict) else value
-    return [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+    if not isinstance(listed, list) or len(listed) > MAX_MEMBERS:
+        return []
+    return [name for name in listed if isinstance(name, str) and _is_meter(name)]
+
+
+def _is_meter(name: str) -> bool:
+    try:
+        return subjects.parse(name).kind == "meter"
+    except ProofError:
+        return False
 
 
 def _reached_by_hash(subject: str, corrected: object) -> list[str]:

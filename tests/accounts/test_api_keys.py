@@ -140,3 +140,14 @@ class TestRecognition:
         member = world.person("li", acme.organisation, "member")
         with pytest.raises(NotAllowed):
             actions.create_api_key(organisation=acme.organisation, **{**arguments, "by": member})
+
+    @pytest.mark.parametrize("role", ["auditor", "regulator"])
+    def test_who_reaches_only_his_own_makes_no_key_that_reaches_all(self, role):
+        """T18: a key of an auditor or regulator sees what belongs to others; its manager does not."""
+        office = world.join("office", role)
+        manager = world.person("ida", office.organisation, "manager")
+        with pytest.raises(NotAllowed):
+            actions.create_api_key(by=manager, organisation=office.organisation, scopes=["events:read"])
+        key, _ = actions.create_api_key(by=SYSTEM, organisation=office.organisation, scopes=["events:read"])
+        with pytest.raises(NotAllowed):
+            actions.rotate_api_key(by=manager, key=key)

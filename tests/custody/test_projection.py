@@ -1,12 +1,17 @@
 """Projections: what the append writes is what the fold says, and what a replay of the log makes again."""
 
+import hashlib
+import io
+import json
+
 import pytest
 from django.core.management import call_command
 from django.db import connection
 
 from compliance.custody import facts, links, profiles, rebuild, vocabulary
 from compliance.custody.lifecycle import fold
-from compliance.custody.models import PROJECTIONS, Identifier, Link, Meter, Violation, Visibility
+from compliance.custody.models import PROJECTIONS, Cause, Identifier, Link, Meter, Violation, Visibility
+from compliance.evidence import storage
 from compliance.ledger.integrate import integrate
 from compliance.provisioning.models import KeyRegistryEntry
 from tests.custody import tampering, world
@@ -91,6 +96,36 @@ def test_links_say_how_each_meter_was_reached(parties):
         "ownership.transferred",
     ]
     assert not Link.objects.filter(seq=None).exists()
+
+
+def test_a_member_list_that_nobody_can_read_keeps_nobody_waiting(parties, monkeypatch):
+    """T26: what one organisation uploads must not stop the links of all others."""
+    poison = [b"[" * 100_000, b'["\\ud800"]', b'["not a subject"]', b'{"meters": 7}', b"\xff"]
+    fine = json.dumps(METERS[:1]).encode()
+    world.live(parties, METERS[:1], until="mfg.assembled")
+    for number, content in enumerate([*poison, fine]):
+        changes = {"members_sha256": hashlib.sha256(content).hexdigest(), "meter_count": 1}
+        release = world.event("keys.bundle_released", f"key_bundle:elster:KB-{number}", changes)
+        release["data"].pop("meters", None)
+        parties["elster"].send(release, keys=2)
+    waiting = Cause.objects.filter(waiting=True)
+    assert waiting.count() == len(poison) + 1
+    for content in [*poison, fine]:
+        storage.store(io.BytesIO(content))
+    listed = links._listed
+
+    def fails_once(digest: str) -> list[str] | None:
+        if digest == hashlib.sha256(poison[0]).hexdigest():
+            raise RuntimeError("whatever it may be")
+        return listed(digest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(links, "_listed", fails_once)
+        assert links.resolve_waiting() == len(poison)
+    assert waiting.count() == 1
+    assert list(Link.objects.values_list("meter", flat=True)) == METERS[:1]
+    assert links.resolve_waiting() == 1
+    assert not waiting.exists()
 
 
 def test_visibility_follows_custody(parties):

@@ -6,7 +6,7 @@ from compliance.config import environment
 from compliance.config.settings.base import *  # noqa: F403
 from compliance.config.settings.base import METERPROOF, VAR_DIR
 
-VAR_DIR.mkdir(parents=True, exist_ok=True)
+VAR_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)  # events, sessions and keys are no other user's business
 SECRET_KEY = environment.secret("DJANGO_SECRET_KEY", METERPROOF["SECRETS_DIR"] / "django-secret-key")
 DEBUG = environment.flag("DJANGO_DEBUG")
 # Styles, scripts and fonts are served from where they lie in the tree: nothing has to be collected first.

@@ -71,14 +71,21 @@
     return leaves;
   }
 
+  /* Without them nobody could tell who may sign what. */
+  const NEVER_REDACTED = ["organisation", "signing_key", "log"];
+
   function explainRedactions(leaves) {
     const explained = new Map();
     leaves.forEach(function (leaf) {
-      if (!leaf.redacted && leaf.event.type === "entry.redacted") { explained.set(leaf.event.data.leaf, leaf); }
+      if (leaf.redacted || leaf.event.type !== "entry.redacted") { return; }
+      const about = leaf.event.data.leaf;
+      need(!explained.has(about) && about < leaf.leaf, "redaction.mismatch", leaf.place, "leaf " + about + " is named twice or comes later");
+      explained.set(about, leaf);
     });
     leaves.filter(function (leaf) { return leaf.redacted; }).forEach(function (leaf) {
       const why = explained.get(leaf.leaf);
       need(why, "redaction.unexplained", leaf.place, "bytes gone without an entry that says why");
+      need(!NEVER_REDACTED.includes(String(why.event.data.subject).split(":")[0]), "event.form", why.place, "such an entry is never redacted");
       need(why.event.data.hash === leaf.hash, "redaction.mismatch", leaf.place, "the redaction names another hash");
       leaf.subject = why.event.data.subject;
       leaf.seq = why.event.data.seq;
