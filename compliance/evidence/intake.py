@@ -28,6 +28,8 @@ MAX_PIXELS = 50_000_000  # decoded at four bytes each this is 200 MB; nobody sca
 MAX_ARCHIVE_ENTRIES = 1_000
 MAX_ARCHIVE_RATIO = 100  # text compresses to a tenth or twentieth, bombs to a thousandth
 MAX_ARCHIVE_BYTES = 1024 * 1024 * 1024
+# zipfile unpacks these piece by piece; of bzip2 and LZMA it unpacks all that a piece gives, which may be gigabytes.
+_BOUNDED_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 # Path separators, C0 and C1 controls, line and paragraph separators, direction overrides, lone surrogates.
 _UNSAFE_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -72,6 +74,15 @@ def take_in(file: IncomingFile) -> TakenFile:
         flags = kind.examine(path)
         storage.keep(path, blob)
     return TakenFile(blob.sha256, blob.size, kind.media_types[0], file.name, flags)
+
+
+def flags_of(name: str, sha256: str) -> tuple[str, ...] | None:
+    """The flags that the stored bytes `sha256` call for under `name`. None if the rules of today do not let them in."""
+    kind = _BY_EXTENSION.get(PurePosixPath(name).suffix.lower())
+    try:
+        return None if kind is None else kind.examine(storage.path_of(sha256))
+    except IntakeRefused:
+        return None
 
 
 def check_name(name: str) -> None:
@@ -229,6 +240,8 @@ def _archive(archive: zipfile.ZipFile, size: int) -> tuple[str, ...]:
         raise IntakeRefused(
             "file.archive", f"an archive holds 1 to {MAX_ARCHIVE_ENTRIES} files, this one {len(entries)}"
         )
+    if sum(entry.compress_size for entry in entries) > size:
+        raise IntakeRefused("file.archive", "files in the archive lie over each other")
     total = sum(entry.file_size for entry in entries)
     if total > MAX_ARCHIVE_BYTES or total > MAX_ARCHIVE_RATIO * size:
         raise IntakeRefused("file.archive", f"the archive would unpack to {total} bytes, more than we accept")
@@ -242,6 +255,10 @@ def _archive(archive: zipfile.ZipFile, size: int) -> tuple[str, ...]:
         if entry.flag_bits & 0x1:
             flags.add("encrypted")
             continue
+        if entry.compress_type not in _BOUNDED_METHODS:
+            raise IntakeRefused(
+                "file.archive", f"the archive is packed with method {entry.compress_type}; only deflate is taken"
+            )
         with archive.open(entry) as content:
             if content.read(4) in (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b\x08\x00", b"7z\xbc\xaf", b"Rar!"):
                 raise IntakeRefused("file.archive", "the archive holds another archive")

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zipfile
 import zlib
 
@@ -197,6 +198,28 @@ def test_an_encrypted_archive_is_flagged():
     data[6] |= 1
     data[data.rindex(b"PK\x01\x02") + 8] |= 1
     assert take_in(offered("a.zip", "application/zip", bytes(data))).flags == ("encrypted",)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["bzip2", "lzma"])
+def test_a_bomb_that_unpacks_in_one_piece_is_refused_before_it_is_opened(method):
+    size = 32 * 1024 * 1024
+    bomb = archive(("zeros", b"\0" * size), method=method).replace(struct.pack("<I", size), struct.pack("<I", 100))
+    tracemalloc.start()
+    try:
+        with pytest.raises(IntakeRefused, match=r"file\.archive.*packed with"):
+            take_in(offered("a.zip", "application/zip", bomb))
+        assert tracemalloc.get_traced_memory()[1] < 4 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_archive_whose_files_share_their_bytes_is_refused():
+    data = archive(("a.txt", bytes(range(256))), method=zipfile.ZIP_STORED)
+    start, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    directory = data[start:end] * 4
+    tail = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 4, 4, len(directory), start, 0)
+    with pytest.raises(IntakeRefused, match=r"file\.archive"):
+        take_in(offered("a.zip", "application/zip", data[:start] + directory + tail))
 
 
 @given(st.sampled_from(GOOD), st.data())
