@@ -1,9 +1,9 @@
 """Fences in the database around evidence: only the moves of `models.MOVES`, nothing else changed, nothing deleted.
 
 `ledger.guards` keeps files and links insert-only; here stand the rules that depend on the evidence's state: evidence
-begins as received, files and links come only while it is received, and its row changes by a move alone. Put up after
-every migrate; `missing` says which are not there. As every guard they are a fence, not the proof: that is the manifest
-in the log.
+begins as received, files and links come only while it is received, and its row changes by a move alone. Registered
+with `ledger.guards`, which puts them up after every migrate and asks which are `missing`. As every guard they are a
+fence, not the proof: that is the manifest in the log.
 """
 
 from collections.abc import Iterator
@@ -31,9 +31,12 @@ class Guard:
 
 
 def install(using: str = "default") -> None:
-    """Put up every guard, in the place of whatever bears its name."""
+    """Put up every guard, in the place of whatever bears its name. Without the tables there is nothing to guard yet."""
     connection = connections[using]
     with connection.cursor() as cursor:
+        present = set(connection.introspection.table_names(cursor))
+        if not present.issuperset(model._meta.db_table for model in (Evidence, EvidenceFile, EvidenceLink)):
+            return
         for guard in _guards(connection):
             for statement in _statements(connection, guard):
                 cursor.execute(statement)

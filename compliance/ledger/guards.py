@@ -3,12 +3,12 @@
 They are a fence, not the proof: whoever administers the database can take them down, and then the chain, the tree and
 the signer store tell. Django remakes SQLite tables in some migrations and drops their triggers with them, so all
 guards are put up again after every migrate, and `missing` is asked at start, by `manage.py check --database default`
-and by the worker.
+and by the worker. Rooms above with rules of their own register them: `install` and `missing` speak of all guards.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from django.apps import apps
 from django.db import connections, models
@@ -21,6 +21,25 @@ _FUNCTION_BODY: Final = f" BEGIN RAISE EXCEPTION '{MESSAGE} (%)', TG_TABLE_NAME 
 _PREFIX: Final = "append_only"
 
 _protected: list[str] = []
+
+
+class Further(Protocol):
+    """Guards of another room: a module, or whatever has these two."""
+
+    def install(self, using: str) -> None:
+        """Put up every guard whose table is there."""
+
+    def missing(self, using: str) -> list[str]:
+        """The guards that are not there as they must be, as `table: name`."""
+
+
+_further: list[Further] = []
+
+
+def register(further: Further) -> None:
+    """Let the guards of another room be put up and asked for with those of the ledger. For AppConfig.ready."""
+    if further not in _further:
+        _further.append(further)
 
 
 def protect(model: type[models.Model]) -> None:
@@ -56,6 +75,8 @@ def install(using: str = "default") -> None:
             if connection.vendor == "postgresql":  # ALWAYS: session_replication_role does not switch it off
                 quote = connection.ops.quote_name
                 cursor.execute(f"ALTER TABLE {quote(guard.table)} ENABLE ALWAYS TRIGGER {quote(guard.name)}")
+    for further in _further:
+        further.install(using)
 
 
 def missing(using: str = "default") -> list[str]:
@@ -72,7 +93,7 @@ def missing(using: str = "default") -> list[str]:
             cursor.execute("SELECT prosrc FROM pg_proc WHERE proname = %s", [_FUNCTION])
             if [row[0] for row in cursor.fetchall()] != [_FUNCTION_BODY]:
                 gone.append(f"function {_FUNCTION}")
-    return gone
+    return gone + [name for further in _further for name in further.missing(using)]
 
 
 def expected(connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> Iterator[Guard]:

@@ -9,8 +9,9 @@ from compliance.evidence import actions, guards
 from compliance.evidence.consistency import compare
 from compliance.evidence.errors import EvidenceIsImmutable
 from compliance.evidence.models import MOVES, Evidence, EvidenceFile, EvidenceLink, State
-from compliance.ledger import fsck
+from compliance.ledger import fsck, startup, tasks
 from tests.conftest import take_down_guards
+from tests.ledger.test_commands import run
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_engines]
 
@@ -137,9 +138,26 @@ def test_missing_guards_are_reported(accepted):
     assert guards.missing() == []
     take_down()
     assert len(guards.missing()) == 5
-    identifiers = {message.id for message in run_checks(tags=["database"], databases=["default"])}
-    assert "evidence.E001" in identifiers
+    found = run_checks(tags=["database"], databases=["default"])
+    assert any(message.id == "ledger.E001" and "evidence_guard_move" in message.msg for message in found)
     guards.install()
+    assert guards.missing() == []
+
+
+def test_the_ledger_looks_at_these_guards_too(accepted, caplog):
+    """At start, every hour, by `ledger status` and by fsck; `ledger guards` puts them up."""
+    connection.check_constraints()
+    trigger = " ON evidence_evidence" if connection.vendor == "postgresql" else ""
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TRIGGER evidence_guard_move{trigger}")
+    gone = "evidence_evidence: evidence_guard_move"
+    for look in (startup.verify_state, tasks.look_at_guards):
+        caplog.clear()
+        look()
+        assert gone in caplog.text
+    assert gone in run("ledger", "status")
+    assert [(problem.code, problem.place) for problem in fsck.run(comparisons=()).problems] == [("guard.missing", gone)]
+    assert f"was missing: {gone}" in run("ledger", "guards")
     assert guards.missing() == []
 
 

@@ -1,6 +1,7 @@
 """Guards: the database itself refuses to change or remove a recorded row, and says so when a guard is gone."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,16 @@ def test_guards_are_up_again_after_every_migrate(log: Path) -> None:
     assert len(guards.missing()) >= len(INSERT_ONLY)
     call_command("migrate", verbosity=0)
     assert guards.missing() == []
+
+
+@pytest.mark.parametrize("down", [take_down_guards, lambda: execute(*replaced_by_nothing())])
+def test_migrate_puts_them_up_without_asking_first_whether_they_are(log: Path, down: Callable[[], None]) -> None:
+    """As on the command line, with checks: a guard that is gone, or that another release wrote, refuses nothing."""
+    down()
+    with pytest.raises(SystemCheckError):
+        call_command("check", databases=["default"])
+    call_command("migrate", verbosity=0, skip_checks=False)
+    call_command("check", databases=["default"])
 
 
 def replaced_by_nothing() -> list[str]:
