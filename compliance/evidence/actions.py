@@ -71,6 +71,7 @@ def _record(manifest: Manifest, *, by: Person | ApiKey, taken: Sequence[TakenFil
     )
     if (existing := same.first()) is not None:
         return existing
+    received_at = clock.now()
     with append.platform_batch(actor=by.actor) as log:
         evidence = Evidence.objects.create(
             organisation_id=manifest.organisation,
@@ -79,7 +80,7 @@ def _record(manifest: Manifest, *, by: Person | ApiKey, taken: Sequence[TakenFil
             covers_from=manifest.covers_from,
             covers_to=manifest.covers_to,
             produced_at=manifest.produced_at,
-            received_at=clock.now(),
+            received_at=received_at,
             submitter=by if isinstance(by, Person) else None,
             submitted_with=by if isinstance(by, ApiKey) else None,
             manifest_sha256=digest,
@@ -104,6 +105,7 @@ def _record(manifest: Manifest, *, by: Person | ApiKey, taken: Sequence[TakenFil
             evidence.subject,
             "evidence.received",
             log_data(manifest, submitter=by.actor),
+            occurred_at=received_at,
             evidence=log_files(taken),
         )
         failpoints.reach("evidence.recorded")
@@ -184,17 +186,21 @@ def _check_duties(evidence: Evidence, reviewer: Person) -> None:
 
 def _decide(evidence: Evidence, reviewer: Person, end: State, event_type: str, reason: str) -> Evidence:
     _check_reason(reason)
+    decided_at = clock.now()
     with append.platform_batch(actor=reviewer.actor) as log:
         Evidence.objects.all().move(
             evidence.pk,
             start=State.SUBMITTED,
             end=end,
             decided_by_id=reviewer.pk,
-            decided_at=clock.now(),
+            decided_at=decided_at,
             reason=reason.strip(),
         )
         log.record(
-            evidence.subject, event_type, {"manifest_sha256": evidence.manifest_sha256, "reason": reason.strip()}
+            evidence.subject,
+            event_type,
+            {"manifest_sha256": evidence.manifest_sha256, "reason": reason.strip()},
+            occurred_at=decided_at,
         )
     evidence.refresh_from_db()
     return evidence

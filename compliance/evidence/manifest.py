@@ -60,7 +60,7 @@ def manifest_of(evidence: Evidence) -> Manifest:
         covers_to=evidence.covers_to,
         produced_at=evidence.produced_at,
         files=tuple(
-            TakenFile(file.sha256, file.size, file.media_type, file.name, tuple(file.flags))
+            TakenFile(file.sha256, file.size, file.media_type, file.name, flags=())  # no part of a manifest
             for file in evidence.files.all()
         ),
         links=tuple((link.kind, link.reference) for link in evidence.links.all()),

@@ -26,6 +26,7 @@ from compliance.jobs import clock, failpoints
 MAX_FILE_BYTES = 20 * 1024 * 1024  # a scanned contract fits; larger records belong into several files
 CHUNK_BYTES = 256 * 1024
 ORPHAN_AGE = timedelta(hours=24)  # longer than any upload or retry takes
+LEFTOVER_AGE = ORPHAN_AGE + timedelta(hours=2)  # the sweep comes every hour; one may be missed
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -53,6 +54,15 @@ class Damage:
     sha256: str
     condition: Condition
     place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unnamed:
+    """A blob that nobody names. `is_leftover`: young enough to be what a broken upload left for the sweep."""
+
+    place: str
+    condition: Condition
+    is_leftover: bool
 
 
 def store(stream: IO[bytes], *, expected_sha256: str | None = None, max_bytes: int = MAX_FILE_BYTES) -> StoredBlob:
@@ -102,7 +112,7 @@ def keep(path: Path, blob: StoredBlob) -> None:
 
     Bytes that lie there damaged are set aside, not overwritten, and the good ones take their place.
     """
-    target = _path(blob.sha256)
+    target = path_of(blob.sha256)
     target.parent.mkdir(parents=True, exist_ok=True)
     with _store_lock():
         condition = verify_blob(blob.sha256)
@@ -123,7 +133,7 @@ def open_blob(sha256: str) -> IO[bytes]:
     Raises BlobMissing or BlobDamaged: bytes that changed are never given out.
     """
     try:
-        file = _path(sha256).open("rb")
+        file = path_of(sha256).open("rb")
     except FileNotFoundError:
         raise BlobMissing(sha256) from None
     if _hash_of(file) != sha256:
@@ -144,7 +154,7 @@ def verify_blob(sha256: str) -> Condition:
     if not _DIGEST.fullmatch(sha256):
         return Condition.MISSING
     try:
-        with _path(sha256).open("rb") as file:
+        with path_of(sha256).open("rb") as file:
             return Condition.INTACT if _hash_of(file) == sha256 else Condition.DAMAGED
     except FileNotFoundError:
         return Condition.MISSING
@@ -156,6 +166,22 @@ def scrub() -> Iterator[Damage]:
         with path.open("rb") as file:
             if _hash_of(file) != path.name:
                 yield Damage(path.name, Condition.DAMAGED, str(path.relative_to(_root())))
+
+
+def unnamed(wanted: Collection[str]) -> Iterator[Unnamed]:
+    """Every stored blob that is not in `wanted`, or does not lie where its name belongs."""
+    now = clock.now()
+    youngest, oldest = (now + ORPHAN_AGE).timestamp(), (now - LEFTOVER_AGE).timestamp()
+    for path in _stored():
+        if path.name in wanted and path == path_of(path.name):
+            continue
+        try:
+            with path.open("rb") as file:
+                condition = Condition.INTACT if _hash_of(file) == path.name else Condition.DAMAGED
+            is_leftover = path.name not in wanted and oldest <= path.stat().st_mtime <= youngest
+        except FileNotFoundError:
+            continue
+        yield Unnamed(str(path.relative_to(_root())), condition, is_leftover)
 
 
 def stored_digests() -> Iterator[str]:
@@ -188,7 +214,8 @@ def _folder(name: str) -> Path:
     return folder
 
 
-def _path(sha256: str) -> Path:
+def path_of(sha256: str) -> Path:
+    """Where the bytes of `sha256` lie, or would. Nothing is checked: whoever gives bytes out takes `open_blob`."""
     if not _DIGEST.fullmatch(sha256):
         raise ValueError("a blob is named by 64 lower-case hex digits")
     return _root() / sha256[:2] / sha256[2:4] / sha256
