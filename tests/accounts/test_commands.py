@@ -15,7 +15,7 @@ from compliance.ledger import setup
 from compliance.proof.keys import PrivateKey
 from tests.accounts import world
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_engines]
 
 
 def run(*words: str) -> str:

@@ -18,7 +18,7 @@ from compliance.jobs.models import Job
 from tests.accounts import world
 from tests.api.machines import NOBODY, Machine, machine, problem
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("log")]
+pytestmark = [pytest.mark.django_db, pytest.mark.both_engines, pytest.mark.usefixtures("log")]
 
 NEW = {"id": "acme", "name": "Acme", "roles": ["manufacturer"], "first_key": f"sha256:{'0' * 64}"}
 

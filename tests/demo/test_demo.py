@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import aics_tlog
 import psycopg
 import pytest
 
@@ -111,7 +112,14 @@ def test_everything_is_left_and_was_verified(demo: Installation) -> None:
     """What the README promises lies in the folder, and the summary says so."""
     for name in ("audit-report.pdf", "meter-certificate.pdf", "meter.proof", "truth.json", "summary.json"):
         assert (demo.results / name).stat().st_size
-    for name in ("log/checkpoint", "trust/log.vkey", "trust/policy", "trust/trust.json", "trust/report-root.crt"):
+    for name in (
+        "log/checkpoint",
+        "trust/log.vkey",
+        "trust/policy",
+        "trust/trust.json",
+        "trust/report-root.crt",
+        "trust/tsa-root.crt",
+    ):
         assert (demo.var / name).stat().st_size
     summary = json.loads((demo.results / "summary.json").read_text())
     assert summary["verified"] is True
@@ -146,6 +154,18 @@ def test_a_stranger_verifies_the_three_files(demo: Installation) -> None:
         assert "Signature is Valid" in signed
         checked = subprocess.run([find_program("qpdf"), "--check", pdf], capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_log_opens_with_an_implementation_that_is_not_ours(demo: Installation) -> None:
+    """What docs/ledger.md prints, on the log that the publisher wrote: checkpoint, every tile, every entry bundle."""
+    log, vkey = demo.var / "log", (demo.var / "trust" / "log.vkey").read_text().strip()
+    note = aics_tlog.parse_note((log / "checkpoint").read_text())
+    assert aics_tlog.verify_checkpoint(note, aics_tlog.parse_vkey(vkey)).ok
+    checkpoint = aics_tlog.parse_checkpoint(note.text)
+    audited = aics_tlog.audit_tiles(aics_tlog.FileSystemTileReader(log), checkpoint.size, checkpoint.root)
+    assert audited.bundles == -(-checkpoint.size // 256)
+    done = demo.verify(log)
+    assert done.returncode == 0, done.stdout
 
 
 def test_one_changed_byte_is_found(demo: Installation, tmp_path: Path) -> None:

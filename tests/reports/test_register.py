@@ -21,7 +21,7 @@ from compliance.reports.sealing import SealedPdf
 from tests.accounts import world as accounts
 from tests.custody import world
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_engines]
 
 
 @pytest.fixture
