@@ -7,9 +7,12 @@ can flag too much, for a name may occur in harmless text; evidence is flagged fo
 
 import re
 import zlib
-from collections.abc import Iterator
+from functools import cache
 
 MAX_INFLATED_BYTES = 64 * 1024 * 1024  # object streams of a 20 MiB file seldom pass 30 MiB; a bomb stops here
+MAX_OBJECT_STREAMS = 2_000  # writers put 100 objects and more in each; the longest documents have some hundred
+CHUNK_BYTES = 64 * 1024
+NOT_ALL_SEARCHED = "too many object streams"  # what lies in those beyond the limits is unknown, and so told
 
 ACTIVE_NAMES = {
     b"JS": "script",
@@ -24,34 +27,58 @@ ACTIVE_NAMES = {
     b"Encrypt": "encrypted",
 }
 
-_NAME = re.compile(rb"/([A-Za-z#][A-Za-z0-9#]{0,60})")
-_STREAM = re.compile(rb"/ObjStm\b.{0,400}?stream\r?\n", re.DOTALL)
-_ESCAPE = re.compile(rb"#([0-9A-Fa-f]{2})")
+_OBJECT_STREAM = re.compile(rb"/ObjStm\b")
+_BEGINNING = re.compile(rb".{0,400}?stream\r?\n", re.DOTALL)
 
 
 def active_content(data: bytes) -> tuple[str, ...]:
     """What a reviewer should know before opening the PDF `data`, in words, sorted; empty when nothing was seen."""
-    found = set()
-    for part in _parts(data):
-        for match in _NAME.finditer(part):
-            name = match[1]
-            if b"#" in name:
-                name = _ESCAPE.sub(lambda escape: bytes([int(escape[1], 16)]), name)
-            if name in ACTIVE_NAMES:
-                found.add(ACTIVE_NAMES[name])
+    found: set[str] = set()
+    _look_for_names(data, found)
+    inflated_left, input_left = MAX_INFLATED_BYTES, len(data)  # streams of a real file never lie over each other
+    for number, match in enumerate(_OBJECT_STREAM.finditer(data)):
+        if number == MAX_OBJECT_STREAMS or inflated_left <= 0 or input_left <= 0:
+            found.add(NOT_ALL_SEARCHED)
+            break
+        beginning = _BEGINNING.match(data, match.end())
+        if beginning is None:
+            continue
+        part, used = _inflated(memoryview(data)[beginning.end() :], inflated_left, input_left)
+        _look_for_names(part, found)
+        inflated_left -= len(part)
+        input_left -= used
     return tuple(sorted(found))
 
 
-def _parts(data: bytes) -> Iterator[bytes]:
-    yield data
-    budget = MAX_INFLATED_BYTES
-    for match in _STREAM.finditer(data):
-        inflate = zlib.decompressobj()
-        try:
-            part = inflate.decompress(data[match.end() :], budget)
-        except zlib.error:
-            continue
-        yield part
-        budget -= len(part)
-        if budget <= 0:
+def _look_for_names(part: bytes | bytearray, found: set[str]) -> None:
+    """Add to `found` what the names in `part` say. Each thing is looked for until it is seen once, and no longer."""
+    position = 0
+    while names := [name for name, meaning in ACTIVE_NAMES.items() if meaning not in found]:
+        match = _any_of(tuple(names)).search(part, position)
+        if match is None:
             return
+        found.add(ACTIVE_NAMES[names[(match.lastindex or 0) - 1]])
+        position = match.end()
+
+
+@cache
+def _any_of(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    """One of these names, each in a group of its own, any of its letters written as it is or as `#xx`."""
+    spelt = ("".join(f"(?:{chr(letter)}|#(?i:{letter:02x}))" for letter in name) for name in names)
+    return re.compile(f"/(?:{'|'.join(f'({each})' for each in spelt)})(?![A-Za-z0-9#])".encode())
+
+
+def _inflated(packed: memoryview, max_bytes: int, max_used: int) -> tuple[bytearray, int]:
+    """What `packed` begins with, unpacked, and how many packed bytes that took; bounded by both limits.
+
+    Piece by piece: zlib copies whatever it is given and does not need.
+    """
+    inflate, part, used = zlib.decompressobj(), bytearray(), 0
+    try:
+        while used < min(len(packed), max_used) and len(part) < max_bytes and not inflate.eof:
+            piece = packed[used : used + CHUNK_BYTES]
+            part += inflate.decompress(piece, max_bytes - len(part))
+            used += len(piece) - len(inflate.unconsumed_tail) - len(inflate.unused_data)
+    except zlib.error:
+        pass  # broken or no stream: what came before the break counts
+    return part, used

@@ -1,7 +1,9 @@
 """What is let in: a file that is what name, declaration and bytes say. A hostile one leaves nothing behind."""
 
+import hashlib
 import io
 import struct
+import time
 import tracemalloc
 import zipfile
 import zlib
@@ -186,7 +188,34 @@ def test_a_quiet_pdf_has_no_flag():
 
 def test_a_bomb_inside_a_pdf_costs_bounded_work():
     bomb = b"".join(object_stream(b"\0" * 30_000_000) for _ in range(5))
-    assert active_content(pdf(bomb)) == ()
+    assert active_content(pdf(bomb)) == ("too many object streams",)
+
+
+def test_more_object_streams_than_are_searched_are_flagged_and_never_copy_the_rest_of_the_file():
+    """20 MiB of beginnings took the rest of the file once for each of a million: hours."""
+    hostile = pdf(b"/ObjStm stream\nx" * (20 * 1024 * 1024 // 16))
+    tracemalloc.start()
+    try:
+        started = time.thread_time()
+        assert active_content(hostile) == ("too many object streams",)
+        assert time.thread_time() - started < 20
+        assert tracemalloc.get_traced_memory()[1] < 4 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+def test_object_streams_that_lie_over_each_other_are_unpacked_once():
+    """Each begins inside the one before and ends where all end."""
+    beginning = b"/ObjStm stream\n\x78\x01"
+    stored = b"\0" + struct.pack("<HH", len(beginning), len(beginning) ^ 0xFFFF) + beginning
+    hostile = beginning + stored * 1_000 + b"\0\0\0\xff\xff" * 200_000
+    assert active_content(pdf(hostile)) == ("too many object streams",)
+
+
+def test_what_stands_before_a_break_in_an_object_stream_is_flagged():
+    inside = b"/Launch " + hashlib.shake_128(b"noise").digest(400_000)
+    broken = b"/ObjStm stream\n" + zlib.compress(inside)[:300_000] + b"\xff" * 100
+    assert active_content(broken) == ("starts programs",)
 
 
 def test_formulas_in_a_list_are_flagged():
