@@ -6,6 +6,7 @@ evidence that was not scanned says so.
 """
 
 import csv
+import io
 import json
 import re
 import stat
@@ -25,6 +26,7 @@ from compliance.evidence.pdf_content import active_content
 
 MAX_NAME_BYTES = 255  # an event's `evidence` member and most file systems end there
 MAX_PIXELS = 50_000_000  # decoded at four bytes each this is 200 MB; nobody scans larger
+MAX_PARSED_BYTES = 4 * 1024 * 1024  # as objects, JSON and rows take thirty times their bytes
 MAX_ARCHIVE_ENTRIES = 1_000
 MAX_ARCHIVE_RATIO = 100  # text compresses to a tenth or twentieth, bombs to a thousandth
 MAX_ARCHIVE_BYTES = 1024 * 1024 * 1024
@@ -74,15 +76,6 @@ def take_in(file: IncomingFile) -> TakenFile:
         flags = kind.examine(path)
         storage.keep(path, blob)
     return TakenFile(blob.sha256, blob.size, kind.media_types[0], file.name, flags)
-
-
-def flags_of(name: str, sha256: str) -> tuple[str, ...] | None:
-    """The flags that the stored bytes `sha256` call for under `name`. None if the rules of today do not let them in."""
-    kind = _BY_EXTENSION.get(PurePosixPath(name).suffix.lower())
-    try:
-        return None if kind is None else kind.examine(storage.path_of(sha256))
-    except IntakeRefused:
-        return None
 
 
 def check_name(name: str) -> None:
@@ -176,10 +169,17 @@ def _plain(path: Path) -> tuple[str, ...]:
     return ()
 
 
+def _require_parsable(path: Path, what: str) -> None:
+    if path.stat().st_size > MAX_PARSED_BYTES:
+        limit = MAX_PARSED_BYTES // 1024 // 1024
+        raise IntakeRefused("file.too_large", f"{what} is read up to {limit} MiB; send it in a ZIP archive, or as PDF")
+
+
 def _csv(path: Path) -> tuple[str, ...]:
+    _require_parsable(path, "CSV")
     formulas = False
     try:
-        for row in csv.reader(_text(path, "CSV").splitlines(keepends=True), strict=True):
+        for row in csv.reader(io.StringIO(_text(path, "CSV"), newline=""), strict=True):
             formulas = formulas or any(field[:1] in ("=", "@", "\t", "\r") for field in row)
     except csv.Error as problem:  # also fields over 128 KiB, the reader's own limit
         raise IntakeRefused("file.content", f"the content is not CSV: {problem}") from problem
@@ -187,6 +187,7 @@ def _csv(path: Path) -> tuple[str, ...]:
 
 
 def _json(path: Path) -> tuple[str, ...]:
+    _require_parsable(path, "JSON")
     try:
         json.loads(_text(path, "JSON"))
     except (ValueError, RecursionError) as problem:
@@ -194,10 +195,19 @@ def _json(path: Path) -> tuple[str, ...]:
     return ()
 
 
+class _NoTree:
+    """What expat's events go to: only that there is no error matters."""
+
+    def close(self) -> None:
+        """Called at the end of the document."""
+
+
 def _xml(path: Path) -> tuple[str, ...]:
+    _require_parsable(path, "XML")
     try:
-        for _, element in DefusedTree.iterparse(path, events=("end",), forbid_dtd=True):
-            element.clear()
+        parser = DefusedTree.XMLParser(target=_NoTree(), forbid_dtd=True)
+        parser.feed(path.read_bytes())  # at once: of pieces, expat reads a long token again with each
+        parser.close()
     except (DefusedXmlException, DefusedTree.ParseError, LookupError, ValueError) as problem:
         raise IntakeRefused("file.content", f"the content is not XML we read: {problem}") from problem
     return ()

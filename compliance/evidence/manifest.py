@@ -77,6 +77,7 @@ def log_data(manifest: Manifest, *, submitter: dict[str, str]) -> dict[str, obje
         "covers_to": format_time(manifest.covers_to),
         "produced_at": format_time(manifest.produced_at),
         "submitter": submitter,
+        "flags": [list(file.flags) for file in manifest.files],
     }
 
 

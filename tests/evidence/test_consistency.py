@@ -5,15 +5,18 @@ Whoever edits has taken the guards down. Each edit is rolled back, so that the n
 
 import hashlib
 import os
+import re
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.db import connection, models, transaction
 
 from compliance.evidence import actions, storage
 from compliance.evidence.consistency import compare
-from compliance.evidence.models import Evidence, EvidenceFile, EvidenceLink
+from compliance.evidence.models import Evidence, EvidenceFile, EvidenceLink, LinkKind
 from compliance.jobs import clock
 from tests.accounts import world
 from tests.conftest import take_down_guards
@@ -208,3 +211,10 @@ def test_a_known_file_in_the_wrong_folder_is_found(world_of_three):
     folder = "00/00" if not digest.startswith("0000") else "11/11"
     put(storage.path_of(digest).parent.parent.parent / folder / digest, b"one", timedelta(0))
     assert found() == {"evidence.blob_unnamed": f"blob {folder}/{digest}"}
+
+
+def test_the_page_shows_each_kind_of_link_as_it_is_taken(people, submit):
+    page = (Path(settings.BASE_DIR) / "docs" / "evidence.md").read_text("utf-8")
+    shown = re.findall(r"`--link ([a-z_]+)=([^\s`]+)` \|", page)
+    assert sorted(kind for kind, _ in shown) == sorted(LinkKind.values)
+    assert submit(links=shown).links.count() == len(shown)
