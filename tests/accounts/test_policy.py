@@ -3,6 +3,7 @@
 The table here is not computed from the product's. A change of either must be made twice, on purpose.
 """
 
+import re
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -13,6 +14,7 @@ from django.conf import settings
 from compliance.accounts import policy
 from compliance.accounts.models import ApiKey, Membership, Organisation, Person
 from compliance.accounts.policy import SYSTEM, TABLE, NotAllowed, Reach
+from compliance.accounts.roles import MarketRole
 from compliance.jobs import clock
 
 OWN, FOREIGN = "own_org", "other_org"
@@ -198,3 +200,14 @@ def test_the_page_has_the_table():
         shown = [words[row[policy.Role(role)]] for role in ROLES if role != "system"]
         scope = f"`{policy.SCOPES[action]}`" if action in policy.SCOPES else ""
         assert "| " + " | ".join([f"`{action}`", *shown, scope]) + " |" in page, action
+
+
+def test_the_pages_list_every_market_role_and_scope():
+    """`organisation.role` and `api_key.scope` of the problem catalogue send readers to these two."""
+    docs = Path(settings.BASE_DIR) / "docs"
+    listed = (docs / "accounts.md").read_text("utf-8").partition("The market roles: ")[2].partition(".")[0]
+    assert sorted(re.findall(r"`([a-z_]+)`", listed)) == sorted(MarketRole.values)
+    scopes = (docs / "api.md").read_text("utf-8").partition("| Scope |")[2].partition("\n\n")[0]
+    shown = dict(re.findall(r"^\| `([a-z:-]+)` \| (.*) \|$", scopes, re.MULTILINE))
+    assert set(shown) == policy.ALL_SCOPES
+    assert {scope for scope, text in shown.items() if "platform only" in text} == policy.PLATFORM_SCOPES

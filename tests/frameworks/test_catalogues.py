@@ -1,10 +1,12 @@
 """The shipped catalogues load whole, once, fast, and keep what their authors said about their own certainty."""
 
+import re
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import yaml
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
@@ -224,3 +226,11 @@ def test_an_edition_with_other_content_is_refused(loaded, tmp_path):
     (tmp_path / "cra.yaml").write_text(text)
     with pytest.raises(CommandError, match=r"is loaded with other content.*give the new content another `version`"):
         call_command("import_catalogue", tmp_path / "cra.yaml")
+
+
+def test_the_page_names_every_framework_by_its_key(loaded):
+    page = (Path(settings.BASE_DIR) / "docs" / "frameworks.md").read_text("utf-8")
+    table = page.partition("| Key |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `([a-z0-9-]+)` \|", table, re.MULTILINE)) == {
+        framework.key for framework in Framework.objects.all()
+    }
