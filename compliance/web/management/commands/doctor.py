@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from django.conf import settings
 from django.core import checks
@@ -34,7 +35,8 @@ class Command(BaseCommand):
     def handle(self, *args: object, **options: object) -> None:
         """Look at everything, whatever fails on the way."""
         missing = 0
-        for look in (python, system_checks, database, files, background):
+        at_database = (system_checks, database, background) if database_is_there() else (no_database,)
+        for look in (python, *at_database, files):
             for line in _safely(look):
                 missing += bool(line.remedy)
                 mark = self.style.ERROR("missing") if line.remedy else self.style.SUCCESS("ok     ")
@@ -47,6 +49,16 @@ def _safely(look: Callable[[], Iterator[Line]]) -> Iterator[Line]:
         yield from look()
     except (DatabaseError, OSError) as error:
         yield Line(look.__name__, f"{error}".strip() or type(error).__name__)
+
+
+def database_is_there() -> bool:
+    """False when the file of SQLite is still to be made: connecting would make it."""
+    return connection.vendor != "sqlite" or Path(connection.settings_dict["NAME"]).exists()
+
+
+def no_database() -> Iterator[Line]:
+    """Nothing was set up here."""
+    yield Line("the database", "not made yet: ./run, or manage.py migrate")
 
 
 def python() -> Iterator[Line]:
