@@ -5,7 +5,7 @@ import os
 from celery import Celery
 from celery.signals import worker_init
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "compliance.config.settings.production")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "compliance.config.settings.embedded")
 app = Celery("meterproof")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["compliance.jobs"])

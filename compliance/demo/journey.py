@@ -68,8 +68,6 @@ class Journey:
         self._export(meter)
         self._verify([*reports, BUNDLE])
         self._leave()
-        if self.failures:
-            raise NotVerified("; ".join(self.failures))
 
     def _register(self, executor: Executor) -> None:
         with self.account.step("register organisations and keys") as step:
@@ -228,6 +226,7 @@ class Journey:
         self.failures += [f"{name} does not verify" for name in bad]
 
     def _leave(self) -> None:
+        """Write what is left, and only then raise NotVerified if anything is not as it must be."""
         (self.folder / TRUTH).write_text(json.dumps(self.scenario.truth.to_json(), indent=1) + "\n")
         summary = {
             "seed": self.scenario.seed,
@@ -238,6 +237,8 @@ class Journey:
             "total_seconds": self.account.total_seconds,
         }
         (self.folder / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
+        if self.failures:
+            raise NotVerified("; ".join(self.failures))
 
     def _pages(self, path: str) -> Iterator[Mapping[str, Any]]:
         cursor = None

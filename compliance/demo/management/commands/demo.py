@@ -67,8 +67,12 @@ class Command(BaseCommand):
             step.says = settings.DATABASES["default"]["ENGINE"].rsplit(".", 1)[1]
         with account.step("load the catalogues"):
             call_command("load_catalogues", verbosity=0, stdout=io.StringIO())
+        said = io.StringIO()  # the first administrator's password, shown this once
         with account.step("create the log and its keys"):
+            call_command("bootstrap", stdout=said)
             call_command("bootstrap", demo_people=True, stdout=io.StringIO())
+        for line in said.getvalue().splitlines():
+            account.say(f"    {line}")
         connections.close_all()
 
     def _run(self, account: Account, running: Running, logs: Path, folder: Path, options: dict[str, Any]) -> None:
