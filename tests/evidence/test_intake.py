@@ -218,6 +218,41 @@ def test_what_stands_before_a_break_in_an_object_stream_is_flagged():
     assert active_content(broken) == ("starts programs",)
 
 
+@pytest.mark.parametrize(
+    ("name", "media_type", "repeated"),
+    [("a.json", "application/json", b"[],"), ("a.xml", "application/xml", b"a "), ("a.csv", "text/csv", b",\n")],
+)
+def test_a_file_that_would_take_thirty_times_its_bytes_is_refused_unparsed(blob_dir, name, media_type, repeated):
+    hostile = repeated * (20 * 1024 * 1024 // len(repeated))
+    tracemalloc.start()
+    try:
+        with pytest.raises(IntakeRefused, match=r"file\.too_large: .* up to 4 MiB; send it in a ZIP"):
+            take_in(offered(name, media_type, hostile))
+        assert tracemalloc.get_traced_memory()[1] < 4 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+def test_one_long_attribute_is_not_read_again_with_every_piece():
+    started = time.thread_time()
+    take_in(offered("a.xml", "application/xml", b"<a b='" + b"c" * (intake.MAX_PARSED_BYTES - 10) + b"'/>"))
+    assert time.thread_time() - started < 5
+
+
+def test_rows_are_read_one_by_one():
+    hostile = b",\n" * 100_000
+    tracemalloc.start()
+    try:
+        assert take_in(offered("a.csv", "text/csv", hostile)).flags == ()
+        assert tracemalloc.get_traced_memory()[1] < 12 * len(hostile)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_csv_field_may_hold_line_ends():
+    assert take_in(offered("a.csv", "text/csv", b'a,"b\r\nc"\r\n1,2\r\n')).flags == ()
+
+
 def test_formulas_in_a_list_are_flagged():
     assert take_in(offered("a.csv", "text/csv", b"name\n=1+1\n")).flags == ("formulas",)
 
