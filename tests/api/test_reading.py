@@ -216,6 +216,7 @@ class TestPublicLog:
             "/log/tile/64/000",
             "/log/tile/0/0",
             "/log/tile/0/000.p/256",
+            "/log/tile/0/" + "x001/" * 6 + "000",
             "/log/tile/0/000",
             "/log/",
         ],
@@ -225,6 +226,9 @@ class TestPublicLog:
         put_under_a_checkpoint()
         size = Checkpoint.from_text(NOBODY.get("/log/checkpoint").content.decode().split("\n\n")[0] + "\n").size
         problem(NOBODY.get(path.format(size=size, batch=recorded.batch_id)), 404, "not_found")
+
+    def test_a_path_longer_than_the_file_system_takes_is_no_crash(self):
+        problem(NOBODY.get("/log/tile/0/" + "x001/" * 2_000 + "000"), 404, "not_found")
 
 
 def test_health_of_a_working_and_a_broken_installation(recorded, settings, folders):

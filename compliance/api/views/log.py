@@ -13,7 +13,8 @@ from compliance.ledger import tiles
 
 FOR_EVER = "public, max-age=31536000, immutable"  # a tile has one content for ever
 MOMENT = "public, max-age=1"  # the specification asks for a few seconds at most; ours is new each second
-TILE = r"log/tile/(?P<path>(?:[0-9]|[1-5][0-9]|6[0-3])/(?:x[0-9]{3}/)*[0-9]{3}(?:\.p/[1-9][0-9]{0,2})?)"
+# An index below 2^64 has at most seven groups of three digits.
+TILE = r"log/tile/(?P<path>(?:[0-9]|[1-5][0-9]|6[0-3])/(?:x[0-9]{3}/){0,6}[0-9]{3}(?:\.p/[1-9][0-9]{0,2})?)"
 
 
 @csrf_exempt
