@@ -1,7 +1,8 @@
 """How fast one credential may ask: a token bucket each for reads and writes.
 
 Buckets lie in the cache; with the default cache each server process keeps its own, which lets a client have at most as
-many times the rate as there are processes. Headers: draft-ietf-httpapi-ratelimit-headers.
+many times the rate as there are processes. An address is that of the connection, unless METERPROOF_PROXIES says how
+many proxies stand before us: anybody can send X-Forwarded-For. Headers: draft-ietf-httpapi-ratelimit-headers.
 """
 
 import math
@@ -45,7 +46,7 @@ class PerCredential(BaseThrottle):
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         self.bucket = READS if request.method in _SAFE else WRITES
-        who = request.user.pk if isinstance(request.user, ApiKey) else self.get_ident(request)
+        who = f"key:{request.user.pk}" if isinstance(request.user, ApiKey) else f"address:{self.get_ident(request)}"
         place = f"api.bucket.{self.bucket.name}.{who}"
         now = clock.now().timestamp()
         tokens, since = cache.get(place, (float(self.bucket.burst), now))

@@ -20,6 +20,14 @@ def flag(name: str, *, default: bool = False) -> bool:
     return default if not value else value.lower() in {"1", "true", "yes", "on"}
 
 
+def number(name: str, default: int = 0) -> int:
+    """The whole number from 0 in `name`. Raises ImproperlyConfigured for anything else."""
+    value = text(name, str(default))
+    if not (value.isascii() and value.isdigit()):
+        raise ImproperlyConfigured(f"{name} must be a whole number from 0, not {value!r}")
+    return int(value)
+
+
 def words(name: str, default: str = "") -> list[str]:
     """The comma separated values of `name`, blanks cut off, empty ones dropped."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from django.core.cache import cache
 from django.db import OperationalError
+from rest_framework.settings import api_settings
 
 from compliance.accounts import actions, api_keys
 from compliance.accounts.policy import SYSTEM
@@ -296,6 +297,23 @@ class TestRates:
             with clock.use(lambda moment=now + timedelta(seconds=seconds): moment):
                 assert admin.get("/api/v1/organisations").status_code == status
         cache.clear()
+
+    def test_nobody_empties_the_bucket_of_a_key_by_naming_it_as_his_address(self, admin, monkeypatch):
+        monkeypatch.setattr(throttles, "READS", throttles.Bucket("reads", rate=0.001, burst=2))
+        for _ in range(5):
+            NOBODY.get("/api/v1/service", X_Forwarded_For=str(admin.key.pk))
+        assert admin.get("/api/v1/organisations").status_code == 200
+
+    def test_nobody_gets_a_fresh_bucket_by_making_up_an_address(self, monkeypatch):
+        monkeypatch.setattr(throttles, "READS", throttles.Bucket("reads", rate=0.001, burst=2))
+        answers = [NOBODY.get("/api/v1/service", X_Forwarded_For=f"10.0.0.{each}") for each in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+
+    def test_behind_a_proxy_the_address_is_what_the_proxy_added(self, monkeypatch):
+        monkeypatch.setattr(throttles, "READS", throttles.Bucket("reads", rate=0.001, burst=1))
+        monkeypatch.setattr(api_settings, "NUM_PROXIES", 1)
+        for forwarded, status in (("10.0.0.1", 200), ("10.0.0.2", 200), ("6.6.6.6, 10.0.0.1", 429)):
+            assert NOBODY.get("/api/v1/service", X_Forwarded_For=forwarded).status_code == status
 
 
 class TestIdempotency:

@@ -25,6 +25,19 @@ def test_a_list_of_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment.objects(NAME) == [{"url": "http://tsa.example/"}]
 
 
+def test_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.number(NAME) == 0
+    monkeypatch.setenv(NAME, "2")
+    assert environment.number(NAME) == 2
+
+
+@pytest.mark.parametrize("value", ["-1", "one", "1.5", "²"])
+def test_a_number_that_is_none_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv(NAME, value)
+    with pytest.raises(ImproperlyConfigured, match=NAME):
+        environment.number(NAME)
+
+
 def test_a_secret_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "secrets" / "key"
     made = environment.secret(NAME, path)

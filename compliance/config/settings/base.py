@@ -20,7 +20,6 @@ INSTALLED_APPS = [
     "csp",
     "rest_framework",
     "drf_spectacular",
-    "drf_spectacular_sidecar",
     "compliance.jobs",
     "compliance.ledger",
     "compliance.accounts",
@@ -136,15 +135,20 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "compliance.api.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
+    "NUM_PROXIES": environment.number("METERPROOF_PROXIES"),  # 0: X-Forwarded-For is what a stranger wrote
+}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        # Rate limits lie here. At the limit a third of all entries goes, and its callers have full buckets again:
+        # strangers must not get there by asking from many addresses. 100,000 take some 30 MB.
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Meterproof",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
 }
 
 # Celery is a doorbell: without a broker the embedded worker polls the job table.
