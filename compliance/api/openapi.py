@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.conf import settings
 from drf_spectacular.generators import SchemaGenerator
 
 from compliance.api import catalogue
+from compliance.api.schema import SCOPE
 
 DESCRIPTION = """\
 Everything a manufacturer, carrier, utility or installer needs to hand in signed events and evidence and to take
@@ -18,6 +20,17 @@ receipts and proofs home. Formats, examples and the rules of batches stand in do
 
 Errors are `application/problem+json` (RFC 9457); `code` is for programs, and `/docs/problems` explains every code.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One line of the page of operations. Without `scope`, it needs no API key."""
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    scope: str
 
 
 @cache
@@ -31,6 +44,16 @@ def document() -> dict[str, Any]:
     _close_requests(schema["components"]["schemas"])
     plain: dict[str, Any] = json.loads(json.dumps(schema, default=str))  # the generator leaves lazy values behind
     return plain
+
+
+def operations_by_tag() -> dict[str, list[Operation]]:
+    """The document's operations as people look for them: by tag, in its order."""
+    groups: dict[str, list[Operation]] = {}
+    for path, methods in document()["paths"].items():
+        for method, each in methods.items():
+            line = Operation(each["operationId"], method.upper(), path, each["summary"], each.get(SCOPE, ""))
+            groups.setdefault(each["tags"][0], []).append(line)
+    return groups
 
 
 def as_json() -> bytes:

@@ -16,6 +16,7 @@ from compliance.api.problems import MEDIA_TYPE
 _View = TypeVar("_View", bound=Callable[..., Any])
 
 ALWAYS = (400, 429, 500, 503, 507)  # a query that cannot be read, too much, a fault of ours, no database, no space
+SCOPE = "x-scope"  # OpenAPI knows scopes for OAuth alone; ours stand in this extension
 WITH_CREDENTIAL = (401, 403)
 WITH_BODY = (411, 413, 415, 422)
 
@@ -86,6 +87,7 @@ def operation(
         request={"application/json": body} if isinstance(body, type) else body,
         responses=responses,
         parameters=[*([query] if query else []), *parameters],
+        extensions={SCOPE: policy.SCOPES[action]} if action is not None else None,
     )
 
 

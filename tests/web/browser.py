@@ -97,6 +97,16 @@ class Browser:
             unexpected = [line for line in wrong if not any(words in line for words in allowed)]
             assert not unexpected, unexpected
 
+    def look_at(self, page: Page) -> None:
+        """Fail unless axe-core has nothing against the page, light and wide or dark and narrow, and it fits."""
+        assert not (found := self.axe_violations(page)), found
+        page.emulate_media(color_scheme="dark")
+        page.set_viewport_size({"width": NARROW, "height": HEIGHT})
+        assert not (found := self.axe_violations(page)), found
+        page.set_viewport_size({"width": NARROWEST, "height": HEIGHT})
+        sideways = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        assert not page.evaluate(sideways), f"{page.url} runs sideways"
+
     def axe_violations(self, page: Page) -> list[str]:
         """What axe-core has against the page as it stands, one line each."""
         page.evaluate("document.fonts.ready.then(() => null)")

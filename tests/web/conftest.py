@@ -37,27 +37,37 @@ def folders(module_folders: Path) -> Path:
     return module_folders
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """The test database also when no collected test carries the mark by which pytest-django knows that it is needed."""
+    """The test database also when no collected test carries the mark by which pytest-django knows that it is needed.
+
+    Once: a second one in the place of the first would meet the write-ahead log that a server's thread still holds open.
+    """
     with django_db_blocker.unblock():
         made = (
             None
             if connection.introspection.table_names()
             else setup_databases(verbosity=0, interactive=False, serialized_aliases=())
         )
-        yield
-        if made is not None:
+    yield
+    if made is not None:
+        with django_db_blocker.unblock():
             teardown_databases(made, verbosity=0)
 
 
 @pytest.fixture(scope="module")
-def world(module_folders: Path, database: None, django_db_blocker: Any) -> Iterator[World]:
-    """The world, committed; emptied after the module."""
+def committed(database: None, django_db_blocker: Any) -> Iterator[None]:
+    """What the module writes is committed, and emptied after it."""
     with django_db_blocker.unblock():
-        yield build_world(module_folders)
+        yield
         case = TransactionTestCase()
         case._fixture_teardown()
+
+
+@pytest.fixture(scope="module")
+def world(module_folders: Path, committed: None) -> World:
+    """The world of `world.py`; a module with another one has a fixture of this name."""
+    return build_world(module_folders)
 
 
 @pytest.fixture(scope="module")

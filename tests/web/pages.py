@@ -41,6 +41,7 @@ PUBLIC = {
     "sign in": "/login",
     "check a proof": "/verify",
     "how it works": "/docs",
+    "interface": "/api/v1/docs",
     "problems": "/docs/problems",
     "identifiers": "/docs/identifiers",
 }

@@ -10,10 +10,10 @@ import re
 from pathlib import Path
 
 import pytest
+from django.test import override_settings
 
 from compliance.proof.canonical import encode
 from tests.proof.vectors import CASES, METERPROOF
-from tests.web.browser import NARROW, NARROWEST, WIDE
 from tests.web.pages import OPEN_TO, PUBLIC, address
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -21,21 +21,12 @@ BUNDLES = [case for case in CASES if case["kind"] == "bundle"]
 READER = dict.fromkeys([*OPEN_TO], "hanna") | dict.fromkeys(PUBLIC) | {"organisations": "anna", "organisation": "anna"}
 
 
-def scrolls_sideways(page):
-    return page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
-
-
 @pytest.mark.parametrize("name", [*OPEN_TO, *PUBLIC])
 def test_a_page_is_accessible_and_fits(chromium, world, name):
     reader = READER[name]
-    with chromium.page(reader, width=WIDE) as page:
+    with chromium.page(reader) as page:
         assert page.goto(address(world, name)).status == 200
-        assert chromium.axe_violations(page) == []
-        page.emulate_media(color_scheme="dark")
-        page.set_viewport_size({"width": NARROW, "height": 800})
-        assert chromium.axe_violations(page) == []
-        page.set_viewport_size({"width": NARROWEST, "height": 800})
-        assert not scrolls_sideways(page)
+        chromium.look_at(page)
 
 
 def test_pages_of_errors_are_accessible(chromium, world):
@@ -45,16 +36,80 @@ def test_pages_of_errors_are_accessible(chromium, world):
     with chromium.page("regina", allowed=("403 (Forbidden)",), theme="dark") as page:
         assert page.goto("/evidence").status == 403
         assert chromium.axe_violations(page) == []
+    with chromium.page(None, allowed=("400 (Bad Request)",)) as page:
+        assert page.goto(chromium.server.replace("127.0.0.1", "localhost")).status == 400  # a name we do not serve
+        assert "This request cannot be read" in page.inner_text("h1")
+        chromium.look_at(page)
 
 
-def test_a_form_with_errors_is_accessible_and_takes_the_focus(chromium, world):
-    with chromium.page("hanna", allowed=("422 (Unprocessable",)) as page:
-        page.goto(address(world, "evidence to review"))
-        page.click("text=Record decision")
+def test_a_failure_of_ours_is_shown_accessibly(chromium, world, monkeypatch):
+    def broken(*_args, **_kwargs):
+        raise RuntimeError
+
+    monkeypatch.setattr("compliance.web.views.meters.trust_files", broken)
+    with chromium.page("hanna", allowed=("500 (Internal Server Error)",)) as page:
+        assert page.goto(address(world, "meter")).status == 500
+        assert "This page failed to load" in page.inner_text("h1")
+        chromium.look_at(page)
+
+
+def test_a_form_that_came_without_its_cookie_is_refused_accessibly(chromium):
+    with chromium.page(None, allowed=("403 (Forbidden)",)) as page:
+        page.goto("/login")
+        page.context.clear_cookies()
+        page.click("button[type=submit]")
+        page.wait_for_selector("text=This form is no longer valid")
+        chromium.look_at(page)
+
+
+def test_whoever_guesses_too_often_is_told_accessibly(chromium):
+    with (
+        override_settings(AXES_ENABLED=True, AXES_FAILURE_LIMIT=2),
+        chromium.page(None, allowed=("429 (Too Many Requests)",)) as page,
+    ):
+        page.goto("/login")
+        for _ in range(2):
+            page.fill("#id_username", "nobody")
+            page.fill("#id_password", "wrong")
+            page.click("button[type=submit]")
+            page.wait_for_selector(".errsum, h1:text('Too many attempts')")
+        assert page.inner_text("h1") == "Too many attempts"
+        chromium.look_at(page)
+
+
+@pytest.mark.parametrize(
+    ("reader", "name", "button", "status"),
+    [
+        ("hanna", "evidence to review", "Record decision", 422),
+        ("hanna", "reports", "Request report", 422),
+        ("anna", "organisations", "Register organisation", 422),
+        ("anna", "organisation", "Make API key", 422),
+        (None, "sign in", "Sign in", 200),
+    ],
+)
+def test_a_form_with_errors_is_accessible_and_takes_the_focus(chromium, world, reader, name, button, status):
+    with chromium.page(reader, allowed=("422 (Unprocessable",)) as page:
+        page.goto(address(world, name))
+        with page.expect_response(lambda answer: answer.request.method == "POST") as answered:
+            page.click(f"main button:has-text('{button}')")
+        assert answered.value.status == status
         page.wait_for_selector(".errsum")
         assert page.title().startswith("Error: ")
         assert page.evaluate("document.activeElement.className") == "errsum"
-        assert chromium.axe_violations(page) == []
+        links = page.locator(".errsum a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+        assert links
+        assert [link for link in links if link == "#" or page.locator(link).count() != 1] == []
+        chromium.look_at(page)
+
+
+def test_the_page_that_shows_a_new_api_key_is_accessible(chromium, world):
+    with chromium.page("anna") as page:
+        page.goto(address(world, "organisation"))
+        page.check("input[value='events:write']")
+        page.click("text=Make API key")
+        assert page.inner_text("#secret").startswith("mp_live_")
+        assert page.is_visible("text=Copy the key")
+        chromium.look_at(page)
 
 
 def conclusion(page):

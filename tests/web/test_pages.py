@@ -14,8 +14,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from compliance.accounts import policy
 from compliance.accounts import selectors as accounts_selectors
 from compliance.accounts.models import ApiKey
+from compliance.api import openapi
 from compliance.checks.models import Finding
 from compliance.evidence.actions import submit_evidence
 from compliance.evidence.intake import IncomingFile
@@ -80,7 +82,22 @@ def test_nobody_reads_a_page_without_signing_in(world, client):
 def test_public_pages_need_no_account(world, client, page):
     answer = client.get(PUBLIC[page])
     assert answer.status_code == 200
+    assert set(answer["Content-Security-Policy"].split("; ")) == CSP
     assert not Markup(answer.content.decode()).inline
+
+
+def test_the_page_of_the_interface_lists_every_operation_with_its_scope(world, client):
+    lines = [line for group in client.get(PUBLIC["interface"]).context["groups"].values() for line in group]
+    described = [
+        (method.upper(), path, each)
+        for path, methods in openapi.document()["paths"].items()
+        for method, each in methods.items()
+    ]
+    assert {(line.method, line.path) for line in lines} == {(method, path) for method, path, _ in described}
+    for line in lines:
+        _, _, each = next(one for one in described if one[:2] == (line.method, line.path))
+        assert line.scope in policy.ALL_SCOPES if "security" in each else not line.scope, line
+        assert f"`{line.scope}`" in each["description"] or not line.scope, line
 
 
 @pytest.mark.parametrize("username", sorted(EVERYBODY))
