@@ -34,7 +34,10 @@ class VisibleEntry:
 
 
 def batch_of(batch_id: str, actor: Actor) -> VisibleBatch | None:
-    """The batch, if it is recorded and `actor` or its organisation is the author, or reads everything."""
+    """The batch, if it is recorded and `actor` or its organisation is the author, or reads everything.
+
+    Who sees one of its entries does not see the batch: its receipt names the other subjects too.
+    """
     author, receipt = _author_of(batch_id), ledger.receipt(batch_id)
     if author is None or receipt is None or not _reads(actor, "batch.read", author):
         return None

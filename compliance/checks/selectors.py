@@ -1,6 +1,6 @@
 """Reads of findings and of what the checks saw."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
@@ -9,6 +9,7 @@ from compliance.accounts.policy import Actor, Reach
 from compliance.checks import registry
 from compliance.checks.models import CheckResult, CheckRun, Finding, FindingMeter, FindingState
 from compliance.checks.registry import Check
+from compliance.custody import selectors as custody
 from compliance.custody.models import Visibility
 from compliance.proof import subject as subjects
 
@@ -41,6 +42,18 @@ def _seen_in_time(organisations: Sequence[str]) -> QuerySet[Visibility]:
 def finding(public_id: str, actor: Actor) -> Finding | None:
     """The finding with that id if `actor` may see it."""
     return findings_visible_to(actor).filter(pk=public_id).first()
+
+
+def meters_shown(findings: Iterable[Finding], actor: Actor) -> dict[str, list[str]]:
+    """By finding, the meters it names that `actor` may see: one question for a whole page of findings."""
+    listed = list(findings)
+    if policy.reach(actor, "finding.read") == Reach.ALL:
+        return {each.pk: list(each.meters) for each in listed}
+    named = {subject for each in listed for subject in each.meters}
+    visible = set(
+        custody.meters_visible_to(actor).filter(subject__in=named).order_by().values_list("subject", flat=True)
+    )
+    return {each.pk: [subject for subject in each.meters if subject in visible] for each in listed}
 
 
 def findings_of_meter(subject: str, actor: Actor) -> QuerySet[Finding]:

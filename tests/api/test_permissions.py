@@ -3,6 +3,8 @@
 The policy table itself is tested in tests/accounts/test_policy.py; here, that each address asks it the right question.
 """
 
+import base64
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -11,8 +13,11 @@ from compliance.accounts import policy
 from compliance.accounts.models import ApiKey, Organisation
 from compliance.accounts.policy import SYSTEM, Reach, Role
 from compliance.api import openapi, urls
+from compliance.checks.models import Finding
+from compliance.custody.models import Visibility
 from compliance.jobs import clock
 from compliance.ledger import integrate, publish
+from compliance.proof.subject import key_of
 from compliance.reports import actions as reports
 from tests.accounts import world as accounts
 from tests.api import house
@@ -137,6 +142,33 @@ def test_a_report_that_is_not_issued_is_for_those_who_make_it(full: House):
         assert reader.get(f"/api/v1/reports/{asked.public_id}/content").status_code == 404, home
         listed = [each["id"] for each in reader.get("/api/v1/reports").json()["items"]]
         assert (asked.public_id in listed) == (status == 200), home
+
+
+@pytest.fixture
+def party(full: House) -> Machine:
+    """Another organisation that is a party to the first of the two meters alone."""
+    Visibility.objects.create(subject_key=key_of(world.title(1)), organisation="rival", from_seq=0)
+    return with_scopes("rival", ["events:read"])
+
+
+def test_who_sees_one_event_does_not_get_the_receipt_with_the_other_subjects_of_the_batch(full: House, party: Machine):
+    event = full.fill("/api/v1/events/{batch_id}/{index}")
+    assert party.get(event).status_code == 200
+    assert party.get(f"{event}/proof").status_code == 200
+    problem(party.get(f"{event}/receipt"), 404, "not_found")
+    problem(party.get(full.fill("/api/v1/batches/{batch_id}")), 404, "not_found")
+    for reader in (full.factory, full.auditor, full.admin):
+        assert world.title(2) in base64.b64decode(reader.get(f"{event}/receipt").json()["payload"]).decode()
+
+
+def test_a_finding_names_only_the_meters_that_the_reader_may_see(full: House, party: Machine):
+    both = [world.title(1), world.title(2)]
+    Finding.objects.filter(pk=full.path["finding_id"]).update(meters=both, meter_count=2)
+    for reader, meters in ((party, both[:1]), (full.factory, both), (full.auditor, both), (full.admin, both)):
+        one = reader.get(full.fill("/api/v1/findings/{finding_id}")).json()
+        (listed,) = reader.get("/api/v1/findings").json()["items"]
+        assert one == listed
+        assert (one["meters"], one["meter_count"]) == (meters, 2)
 
 
 def test_an_ended_key_is_no_key_whatever_its_scopes(full: House):

@@ -40,8 +40,8 @@ class FindingAnswer(serializers.Serializer):
     subject = serializers.CharField(help_text="The chain whose entry showed it.")
     seq = serializers.IntegerField()
     detail = serializers.CharField()
-    meters = serializers.ListField(child=serializers.CharField())
-    meter_count = serializers.IntegerField(help_text="How many meters it concerns; at most 100 are listed.")
+    meters = serializers.ListField(child=serializers.CharField(), help_text="Those that you may see, at most 100.")
+    meter_count = serializers.IntegerField(help_text="How many meters it concerns, seen or not.")
     log_size = serializers.IntegerField(help_text="Size of the log that the check had read.")
     opened_at = serializers.DateTimeField()
     closed_at = serializers.DateTimeField(allow_null=True)
@@ -101,7 +101,8 @@ class FindingList(ApiView):
         shown, following = rows[: cursors.limit], None
         if len(rows) > len(shown):
             following = cursors.following([shown[-1].opened_at.isoformat(), shown[-1].pk])
-        body = {"items": [finding_body(finding) for finding in shown], "next": following}
+        meters = selectors.meters_shown(shown, self.caller)
+        body = {"items": [finding_body(finding, meters[finding.pk]) for finding in shown], "next": following}
         return json_response(body, headers=link_to(request.path, self.query, following))
 
 
@@ -120,11 +121,13 @@ class FindingDetail(ApiView):
         parameters=[FINDING_ID],
     )
     def get(self, request: Request, finding_id: str) -> HttpResponse:
-        return json_response(finding_body(self.found(selectors.finding(finding_id, self.caller))))
+        finding = self.found(selectors.finding(finding_id, self.caller))
+        meters = selectors.meters_shown([finding], self.caller)
+        return json_response(finding_body(finding, meters[finding.pk]))
 
 
-def finding_body(finding: Finding) -> dict[str, Any]:
-    """What the interface says about a finding."""
+def finding_body(finding: Finding, meters: list[str]) -> dict[str, Any]:
+    """What the interface says about a finding to a caller who may see `meters` of those that it names."""
     return {
         "id": finding.public_id,
         "detector": finding.detector,
@@ -134,7 +137,7 @@ def finding_body(finding: Finding) -> dict[str, Any]:
         "subject": finding.subject,
         "seq": finding.seq,
         "detail": finding.detail,
-        "meters": finding.meters,
+        "meters": meters,
         "meter_count": finding.meter_count,
         "log_size": finding.log_size,
         "opened_at": format_time(finding.opened_at),

@@ -11,7 +11,7 @@ from compliance.api.schema import operation, path_text
 from compliance.api.shapes import Pattern, Shape, Text
 from compliance.api.views.base import ApiView, json_response
 from compliance.api.views.batches import BATCH_ID, EnvelopeAnswer
-from compliance.api.visible import VisibleEntry, entry_of
+from compliance.api.visible import VisibleEntry, batch_of, entry_of
 from compliance.custody import selectors as custody
 from compliance.ledger import proofs
 from compliance.ledger import selectors as ledger
@@ -105,11 +105,14 @@ class EventReceipt(EventView):
         action="meter.read",
         also=(404,),
         parameters=PLACE,
-        description="The signed promise given when the batch was recorded; it covers the whole batch.",
+        description=(
+            "The signed promise given when the batch was recorded. It names all subjects of the batch, so it is for "
+            "the batch's author; who only sees the event has the proof."
+        ),
     )
     def get(self, request: Request, batch_id: str, index: str) -> HttpResponse:
         self.entry(batch_id, index)
-        return HttpResponse(self.found(ledger.receipt(batch_id)), content_type="application/json")
+        return HttpResponse(self.found(batch_of(batch_id, self.caller)).receipt, content_type="application/json")
 
 
 class EventProof(EventView):
