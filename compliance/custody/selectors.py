@@ -131,6 +131,13 @@ def meters_visible_to(actor: Actor) -> QuerySet[Meter]:
     return Meter.objects.none()
 
 
+def as_seen_by(actor: Actor, found: QuerySet[Meter]) -> list[Meter]:
+    """The meters of `found`, a part of `meters_visible_to`, each as `actor` may see it."""
+    if policy.reach(actor, ACTION) == Reach.OWN:
+        found = _with_last_seen(found, _organisations(actor))
+    return _cut(list(found), actor)
+
+
 def meters_shared_now(actor: Actor) -> QuerySet[Meter]:
     """Meters that `actor` is a party to now, with `shown_violations`: those that stand at entries it may see.
 
@@ -196,10 +203,7 @@ def handed_on(actor: Actor, *, after: str | None = None, limit: int = DEFAULT_LI
 
 def meter(public_id: str, actor: Actor) -> Meter | None:
     """A meter by its public id, as `actor` may see it; None if there is none or it is not for this actor."""
-    found = meters_visible_to(actor).filter(public_id=public_id)
-    if policy.reach(actor, ACTION) == Reach.OWN:
-        found = _with_last_seen(found, _organisations(actor))
-    return next(iter(_cut(list(found), actor)), None)
+    return next(iter(as_seen_by(actor, meters_visible_to(actor).filter(public_id=public_id))), None)
 
 
 def meter_of(subject: str, actor: Actor) -> Meter | None:
@@ -213,9 +217,11 @@ def chain_named(name: str) -> str | None:
     return rows.chains_by_name([name]).get(name)
 
 
-def identifiers_of(meter: Meter) -> list[Identifier]:
-    """All names of a meter, the one it was born with first."""
-    return list(Identifier.objects.filter(subject_key=meter.subject_key).order_by("seq", "id"))
+def identifiers_of(meter: Meter, actor: Actor) -> list[Identifier]:
+    """The names of a meter that `actor` may see, the one it was born with first."""
+    intervals = _seen_by(meter, actor)
+    names = Identifier.objects.filter(subject_key=meter.subject_key).order_by("seq", "id")
+    return [name for name in names if any(interval.holds(name.seq) for interval in intervals)]
 
 
 def chain_of(meter: Meter, actor: Actor) -> list[ChainLink]:

@@ -89,7 +89,7 @@ def meter_context(meter: Meter, reader: Any) -> dict[str, Any]:
     return {
         "meter": meter,
         "name": meter.subject.split(":", 2)[2],
-        "identifiers": custody.identifiers_of(meter),
+        "identifiers": custody.identifiers_of(meter, reader),
         "parties": {
             name: parties.get(getattr(meter, name), getattr(meter, name))
             for name in ("manufacturer", "holder", "owner", "controller")

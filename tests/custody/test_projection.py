@@ -8,10 +8,11 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from compliance.custody import facts, links, profiles, rebuild, vocabulary
+from compliance.custody import facts, links, profiles, rebuild, selectors, vocabulary
 from compliance.custody.lifecycle import fold
 from compliance.custody.models import PROJECTIONS, Cause, Identifier, Link, Meter, Violation, Visibility
 from compliance.evidence import storage
+from compliance.jobs import clock
 from compliance.ledger.integrate import integrate
 from compliance.provisioning.models import KeyRegistryEntry
 from tests.custody import tampering, world
@@ -135,6 +136,23 @@ def test_visibility_follows_custody(parties):
     assert seen["stadtwerk"] is None
     assert seen["elster"] is not None
     assert seen["spedition"] is not None
+
+
+def test_who_handed_a_meter_on_sees_it_as_it_was(parties):
+    """T20: neither its present state nor a name that it was given later."""
+    world.live(parties, METERS[:1], until="install.commissioned")
+    maker, owner = parties["elster"].api_key, parties["stadtwerk"].api_key
+    until = Visibility.objects.get(organisation="elster").to_seq
+    Identifier.objects.create(
+        alias="meter:gb_mpan:1", scheme="gb_mpan", value="1", subject=METERS[0],
+        subject_key=world.meter(METERS[0]).subject_key, seq=until + 1, recorded_at=clock.now(),
+    )  # fmt: skip
+    [seen] = selectors.as_seen_by(maker, selectors.meters_visible_to(maker).order_by("subject")[:5])
+    [now] = selectors.as_seen_by(owner, selectors.meters_visible_to(owner))
+    assert now.claimed_state == world.meter(METERS[0]).claimed_state != seen.claimed_state
+    assert seen.last_seq <= until
+    assert "gb_mpan" not in {name.scheme for name in selectors.identifiers_of(seen, maker)}
+    assert "gb_mpan" in {name.scheme for name in selectors.identifiers_of(now, owner)}
 
 
 def test_keys_are_marked_destroyed_with_the_meter(parties):

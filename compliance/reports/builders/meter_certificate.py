@@ -2,6 +2,7 @@
 
 from django.conf import settings
 
+from compliance.accounts.policy import SYSTEM
 from compliance.custody import selectors as custody
 from compliance.custody import words
 from compliance.custody.models import Meter
@@ -77,7 +78,7 @@ def build(report: Report) -> Draft:
 
 
 def _identifiers(meter: Meter) -> tuple[IdentifierFacts, ...]:
-    return tuple(IdentifierFacts(_scheme_name(row.scheme), row.value) for row in custody.identifiers_of(meter))
+    return tuple(IdentifierFacts(_scheme_name(row.scheme), row.value) for row in custody.identifiers_of(meter, SYSTEM))
 
 
 def _scheme_name(scheme: str) -> str:

@@ -57,7 +57,9 @@ def _meters(person: Any, query: str) -> list[Result]:
             reverse("web:meter", args=[each.public_id]),
             "meter",
         )
-        for each in custody.meters_visible_to(person).filter(named).order_by("subject")[:LIMIT]
+        for each in custody.as_seen_by(
+            person, custody.meters_visible_to(person).filter(named).order_by("subject")[:LIMIT]
+        )
     ]
 
 

@@ -178,9 +178,9 @@ def _close(request: HttpRequest, found: Finding, form: CloseForm) -> bool:
 
 def _meters(request: HttpRequest, found: Finding) -> list[dict[str, Any]]:
     """The meters it names that the reader may see; the others by name only for those who may see everything."""
-    visible = {
-        each.subject: each for each in custody.meters_visible_to(reader(request)).filter(subject__in=found.meters)
-    }
+    person = reader(request)
+    named = custody.meters_visible_to(person).filter(subject__in=found.meters)
+    visible = {each.subject: each for each in custody.as_seen_by(person, named)}
     rows = []
     for subject in found.meters:
         if (meter := visible.get(subject)) is not None:
