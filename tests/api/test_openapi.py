@@ -9,6 +9,7 @@ import pytest
 import requests
 import schemathesis
 from django.core.cache import cache
+from django.core.management import call_command
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -52,6 +53,11 @@ def test_the_document_is_openapi_3_1():
     document = openapi.document()
     assert document["openapi"].startswith("3.1")
     OpenAPIV31SpecValidator(document).validate()
+
+
+def test_the_document_is_made_without_a_warning(tmp_path):
+    """An operator who opens the interface's page reads nothing odd in the server's log."""
+    call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "schema.yaml"))
 
 
 def test_it_is_served_as_json_and_yaml():
