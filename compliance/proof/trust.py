@@ -1,7 +1,8 @@
 """The trust folder: what a relying party brings, never taken from a bundle.
 
 `log.vkey` (one line), `policy` (C2SP tlog-policy), `trust.json` (receipt keys and pinned organisation keys), and,
-needed only for reports and time tokens, `report-root.crt` and `tsa-root.crt` (PEM, one or more certificates each).
+needed only for reports and time tokens, `report-root.crt` and `tsa-root.crt` (PEM, one or more certificates each). An
+authority issues to others, too: `report-seal.crt` names the certificates that may seal this platform's reports.
 """
 
 from collections.abc import Mapping
@@ -26,12 +27,13 @@ POLICY: Final = "policy"
 TRUST_JSON: Final = "trust.json"
 REPORT_ROOTS: Final = "report-root.crt"
 TIME_STAMP_ROOTS: Final = "tsa-root.crt"
+REPORT_SEALS: Final = "report-seal.crt"
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024  # pins of some 40,000 organisations
 
 
 @dataclass(frozen=True, slots=True)
 class TrustFolder:
-    """A trust folder that was read. `report_roots` and `time_stamp_roots` are empty if the files are not there."""
+    """A trust folder that was read. Roots and seals are empty if their files are not there."""
 
     origin: str
     log_key: NoteVerifier
@@ -40,6 +42,7 @@ class TrustFolder:
     pins: Mapping[str, frozenset[str]]
     report_roots: tuple[x509.Certificate, ...] = ()
     time_stamp_roots: tuple[x509.Certificate, ...] = ()
+    report_seals: tuple[x509.Certificate, ...] = ()
 
     @classmethod
     def load(cls, path: str | Path) -> "TrustFolder":
@@ -61,6 +64,7 @@ class TrustFolder:
             trust=trust,
             report_roots=_certificates(folder, REPORT_ROOTS),
             time_stamp_roots=_certificates(folder, TIME_STAMP_ROOTS),
+            report_seals=_certificates(folder, REPORT_SEALS),
         )
 
     @classmethod
@@ -72,6 +76,7 @@ class TrustFolder:
         trust: bytes,
         report_roots: tuple[x509.Certificate, ...] = (),
         time_stamp_roots: tuple[x509.Certificate, ...] = (),
+        report_seals: tuple[x509.Certificate, ...] = (),
     ) -> "TrustFolder":
         """The folder from the bytes of its files. Raises NotCheckable `trust.form`."""
         try:
@@ -89,7 +94,7 @@ class TrustFolder:
             raise NotCheckable("trust.form", str(error), place=TRUST_JSON) from None
         if origin != log_key.name:
             raise NotCheckable("trust.form", f"for the log {origin}, the key is of {log_key.name}", place=TRUST_JSON)
-        return cls(origin, log_key, policy, receipt_keys, pins, report_roots, time_stamp_roots)
+        return cls(origin, log_key, policy, receipt_keys, pins, report_roots, time_stamp_roots, report_seals)
 
     @property
     def log_keys(self) -> tuple[NoteVerifier, ...]:

@@ -6,6 +6,7 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.db import IntegrityError, connection, transaction
 from django.test import RequestFactory
+from rest_framework.settings import api_settings
 
 from compliance.accounts import actions, fsck, selectors
 from compliance.accounts.models import ApiKey, Membership, Organisation, Person, SigningKey
@@ -305,8 +306,11 @@ class TestBruteForce:
     def axes(self, settings):
         settings.AXES_ENABLED = True
 
-    def attempt(self, username: str, password: str, address: str = "192.0.2.7") -> Person | None:
-        request = RequestFactory().post("/login", REMOTE_ADDR=address)
+    def attempt(
+        self, username: str, password: str, address: str = "192.0.2.7", forwarded_for: str | None = None
+    ) -> Person | None:
+        headers = {} if forwarded_for is None else {"HTTP_X_FORWARDED_FOR": forwarded_for}
+        request = RequestFactory().post("/login", REMOTE_ADDR=address, **headers)
         request.session = SessionStore()
         return authenticate(request, username=username, password=password)
 
@@ -316,6 +320,20 @@ class TestBruteForce:
             assert self.attempt("mei", "wrong") is None
         assert self.attempt("mei", world.PASSWORD) is None
         assert self.attempt("mei", world.PASSWORD, address="198.51.100.9") is not None
+
+    def test_behind_a_proxy_one_guesser_locks_nobody_else_out(self, acme, settings, monkeypatch):
+        world.person("mei", acme, "member")
+        monkeypatch.setattr(api_settings, "NUM_PROXIES", 1)
+        for number in range(settings.AXES_FAILURE_LIMIT):  # what stands left of the proxy's own word is the client's
+            assert self.attempt("mei", "wrong", forwarded_for=f"10.0.0.{number}, 203.0.113.5") is None
+        assert self.attempt("mei", world.PASSWORD, forwarded_for="10.9.9.9, 203.0.113.5") is None
+        assert self.attempt("mei", world.PASSWORD, forwarded_for="203.0.113.6") is not None
+
+    def test_without_a_proxy_the_header_is_not_believed(self, acme, settings):
+        world.person("mei", acme, "member")
+        for number in range(settings.AXES_FAILURE_LIMIT):
+            assert self.attempt("mei", "wrong", forwarded_for=f"203.0.113.{number}") is None
+        assert self.attempt("mei", world.PASSWORD, forwarded_for="203.0.113.99") is None
 
     @pytest.mark.slow
     def test_a_thousand_guesses_never_get_in(self, acme):

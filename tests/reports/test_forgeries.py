@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from compliance.proof.errors import NotCheckable, ProofError
 from compliance.proof.report import child, verify_report
 from compliance.proof.report.signatures import Roots
 from compliance.proof.steps import Verdict
+from compliance.proof.trust import REPORT_SEALS, TrustFolder
 from compliance.reports import authority
 from compliance.reports.facts import Document
 from compliance.reports.rendering import AttachedFile
@@ -106,6 +108,18 @@ def test_a_report_that_nobody_sealed_is_refused(workshop: Workshop, unsigned_cer
 def test_below_the_archive_level_it_is_refused(workshop: Workshop, unsigned_certificate: bytes) -> None:
     short = workshop.sign(unsigned_certificate, "sig-seal", workshop.authority.signer("seal"), level="T", certify=True)
     assert refusal(workshop, short) == "report.revocation", "no revocation list, so nobody can tell"
+
+
+def test_a_seal_that_the_same_authority_issued_to_others_is_refused(
+    workshop: Workshop, unsigned_certificate: bytes, tmp_path
+) -> None:
+    another = workshop.sign(unsigned_certificate, "sig-seal", workshop.colleague("Somebody Else"), certify=True)
+    assert failure(workshop, another) == "report.untrusted"
+    shutil.copytree(workshop.trust_folder, tmp_path / "trust")
+    (tmp_path / "trust" / REPORT_SEALS).unlink()
+    steps = verify_report(another, TrustFolder.load(tmp_path / "trust"))
+    assert {step.status for step in steps} == {"ok"}, "who names no seal trusts all that the root stands for"
+    assert any("any certificate under report-root.crt may seal" in line for step in steps for line in step.lines)
 
 
 def test_a_seal_under_another_root_of_the_same_name_is_refused(workshop: Workshop, unsigned_certificate: bytes) -> None:

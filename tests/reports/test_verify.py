@@ -89,7 +89,7 @@ def test_without_roots_there_is_no_verdict(workshop: Workshop, sealed_audit: byt
 def test_another_log_is_refused(workshop: Workshop, sealed_audit: bytes, tmp_path) -> None:
     other = Workshop.open(tmp_path)
     trust = workshop.trust_folder
-    for name in ("report-root.crt", "tsa-root.crt"):
+    for name in ("report-root.crt", "report-seal.crt", "tsa-root.crt"):
         (other.trust_folder / name).write_bytes((trust / name).read_bytes())
     other.world.origin = "log.example.test/other"
     other.world.write_trust(other.trust_folder)

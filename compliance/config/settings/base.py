@@ -81,6 +81,7 @@ AUTH_PASSWORD_VALIDATORS = [
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours: long enough to stop guessing, short enough not to be a way to lock people out
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "compliance.accounts.addresses.client_address"
 AXES_LOCKOUT_CALLABLE = "compliance.web.views.session.locked_out"
 LOGIN_URL = "web:login"
 LOGIN_REDIRECT_URL = "web:overview"

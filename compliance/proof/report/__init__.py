@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from compliance.proof import bundle as bundle_format
 from compliance.proof.errors import NotCheckable, ProofError
 from compliance.proof.report.limits import WALL_SECONDS
 from compliance.proof.steps import Step, Verdict
-from compliance.proof.trust import TrustFolder
+from compliance.proof.trust import REPORT_ROOTS, REPORT_SEALS, TrustFolder
 from compliance.proof.verify_bundle import verify_bundle
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -57,6 +58,7 @@ def _verify(data: bytes, trust: TrustFolder, expected: Expected | None, verdict:
     facts, bundle = _taken_apart(data, trust, verdict, now)
     if verdict.steps[-1].code:
         return
+    _require_known_seal(facts["seal_certificate"], trust, verdict)
     with verdict.step("The log's checkpoint inside") as step:
         if facts["log"] != trust.origin:
             raise ProofError("bundle.log", f"the report is about the log {facts['log']}, not {trust.origin}")
@@ -65,6 +67,21 @@ def _verify(data: bytes, trust: TrustFolder, expected: Expected | None, verdict:
         verify_bundle(bundle, trust, verdict, step)
     if expected is not None:
         _require_expected(facts, expected, verdict)
+
+
+def _require_known_seal(fingerprint: str, trust: TrustFolder, verdict: Verdict) -> None:
+    """That it leads to a root says little of a root that issues to everybody."""
+    with verdict.step("Whose seal it is") as step:
+        if not trust.report_seals:
+            step.say(f"any certificate under {REPORT_ROOTS} may seal: name the operator's in {REPORT_SEALS}")
+            return
+        if fingerprint not in {certificate.fingerprint(SHA256()).hex() for certificate in trust.report_seals}:
+            raise ProofError(
+                "report.untrusted",
+                f"the certificate {fingerprint} sealed it, which {REPORT_SEALS} does not hold. If the operator tells "
+                "you by a way you trust that this is its new seal, add it there",
+            )
+        step.say(f"one of the {len(trust.report_seals)} in your {REPORT_SEALS}")
 
 
 def _require_expected(facts: dict[str, Any], expected: Expected, verdict: Verdict) -> None:

@@ -77,6 +77,7 @@ def _check(data: bytes, roots: Roots, verdict: Verdict, now: datetime) -> bytes:
         for one in signed:
             step.say(_said(one, now))
         verdict.facts["signed_fields"] = [one.field for one in signed]
+        verdict.facts["seal_certificate"] = signed[0].certificate_sha256
         verdict.facts["sealed_at"] = signed[0].signed_at.isoformat()
     with verdict.step("Attached files") as step:
         files = attached.read_files(reader)

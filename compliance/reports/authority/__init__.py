@@ -29,6 +29,7 @@ from compliance.reports.authority.timestamps import (
 
 REPORT_ROOT = "report-root.crt"  # names in the trust folder, ledger format section 2.8
 TIME_STAMP_ROOT = "tsa-root.crt"
+REPORT_SEAL = "report-seal.crt"
 
 
 class AuthorityMissing(Exception):
@@ -108,11 +109,12 @@ def may_fetch() -> bool:
 
 
 def publish_roots() -> None:
-    """Write the roots that readers need into the trust folder, beside those that are there already."""
+    """Write the roots and the seal that readers need into the trust folder, beside those that are there already."""
     trust: Path = settings.METERPROOF["TRUST_DIR"]
     material = seal_material()
     trust.mkdir(parents=True, exist_ok=True)
     _add_certificates(trust / REPORT_ROOT, material.report_roots)
+    _add_certificates(trust / REPORT_SEAL, (material.certificate,))
     _add_certificates(trust / TIME_STAMP_ROOT, material.time_stamp_roots)
 
 
