@@ -45,7 +45,7 @@ MAX_ROUNDS = 5  # how often other batches may take names or ids while this one i
 _FIRST_EVENT_LINE = 2
 _FORBIDDEN = frozenset({"role.missing", "event.authority", "batch.issuer"})
 _CONFLICTS = frozenset({"subject.taken", "event.conflict", "chain.moved", "chain.closed", "batch.conflict"})
-_TOO_LARGE = frozenset({"body.too_large", "batch.too_many", "json.size"})
+_TOO_LARGE = frozenset({"body.too_large", "batch.too_many", "batch.reach", "json.size"})
 _KEY_TYPES = frozenset({event_format.KEY_REGISTERED, event_format.KEY_REVOKED})
 
 

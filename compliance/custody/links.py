@@ -34,16 +34,17 @@ METERS_A_BATCH = 400  # about a tenth of a second of append on two cores
 MAX_DEPTH = 8  # cartons in layers in pallets in containers; deeper is a loop or a mistake
 MAX_MEMBERS_BYTES = 20 * 1024 * 1024  # an evidence file is not larger
 MAX_MEMBERS = 50_000  # meters of one key bundle; a factory ships a tenth of that at a time
+MAX_REACH = 50_000  # links that one batch makes; 1,000 events on a unit of 1,000 meters would be a million
 _METER = "meter:"
 _silent: ContextVar[bool] = ContextVar("_silent", default=False)
 _LINK = ("cause_key", "cause_seq", "cause_recorded_at", "effect", "meter_key", "meter", "seq")
 
 
-def expand(statement: Statement) -> None:
-    """Write down the meters that `statement` reaches, as far as they are known here."""
+def expand(statement: Statement) -> int:
+    """Write down the meters that `statement` reaches, as far as they are known here. Returns how many."""
     members = _members(statement)
     if statement.type == CORRECTED and not members:
-        return
+        return 0
     key = subjects.key_of(statement.subject)
     Cause.objects.update_or_create(
         subject_key=key,
@@ -56,9 +57,11 @@ def expand(statement: Statement) -> None:
             "waiting": members is None,
         },
     )
-    if members:
-        _write_links(statement, members)
-        ring()
+    if not members:
+        return 0
+    _write_links(statement, members)
+    ring()
+    return len(members)
 
 
 def ring() -> None:

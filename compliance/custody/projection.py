@@ -20,6 +20,7 @@ from compliance.custody.lifecycle import Violation as Found
 from compliance.custody.models import Identifier, Meter, Violation, Visibility
 from compliance.custody.vocabulary import CORRECTED, LINKED
 from compliance.ledger.append import AppendContext, AppendedEntry
+from compliance.ledger.errors import Refused
 from compliance.proof import subject as subjects
 
 METER = "meter:"
@@ -49,8 +50,13 @@ _VISIBILITY = ("subject_key", "organisation", "from_seq", "to_seq", "last_seen")
 
 
 def apply(context: AppendContext, entries: Sequence[AppendedEntry]) -> None:
-    """Project the entries of a batch that is being appended."""
-    apply_statements(statements_of(context, entries))
+    """Project the entries of a batch that is being appended. Raises Refused `batch.reach`."""
+    reached = apply_statements(statements_of(context, entries))
+    if reached > links.MAX_REACH:
+        raise Refused(
+            "batch.reach",
+            f"events on units, shipments and key bundles reach {reached:,} meters in all, at most {links.MAX_REACH:,}",
+        )
 
 
 def statements_of(context: AppendContext, entries: Sequence[AppendedEntry]) -> list[Statement]:
@@ -69,13 +75,16 @@ def statements_of(context: AppendContext, entries: Sequence[AppendedEntry]) -> l
     ]
 
 
-def apply_statements(told: Sequence[Statement]) -> None:
-    """Project entries of one batch, in order; what they say of types and roles counts for its own meters too."""
+def apply_statements(told: Sequence[Statement]) -> int:
+    """Project entries of one batch, in order; what they say of types and roles counts for its own meters too.
+
+    Returns how many meters are reached by its events on units, shipments and key bundles, each event counted by itself.
+    """
     others = [statement for statement in told if not statement.subject.startswith(METER)]
-    if others:
-        side_chains.apply(others)
+    reached = side_chains.apply(others) if others else 0
     if len(others) < len(told):
         _Meters([statement for statement in told if statement.subject.startswith(METER)]).project()
+    return reached
 
 
 @dataclass(slots=True)

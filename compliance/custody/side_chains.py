@@ -34,8 +34,9 @@ _JUDGED_AT_METERS = frozenset({"exception.quarantined", "exception.released", "e
 _FLAG_LENGTH = 16
 
 
-def apply(told: Sequence[Statement]) -> None:
-    """Project entries of one batch on chains that are not meters, in order."""
+def apply(told: Sequence[Statement]) -> int:
+    """Project entries of one batch on chains that are not meters, in order. Returns how many links they make."""
+    reached = 0
     words = vocabulary.load()
     witnesses: Witnesses | None = None
     for statement in told:
@@ -48,13 +49,13 @@ def apply(told: Sequence[Statement]) -> None:
             continue
         _join(statement)
         witnesses = witnesses or Witnesses.of(told)
-        _project(statement, event_type, witnesses.fact(statement))
+        reached += _project(statement, event_type, witnesses.fact(statement))
+    return reached
 
 
-def _project(statement: Statement, event_type: EventType, fact: Fact) -> None:
+def _project(statement: Statement, event_type: EventType, fact: Fact) -> int:
     if statement.type == CORRECTED:
-        _correct(statement)
-        return
+        return _correct(statement)
     found = _judge(statement, event_type, fact)
     if found:
         key = subjects.key_of(statement.subject)
@@ -62,8 +63,7 @@ def _project(statement: Statement, event_type: EventType, fact: Fact) -> None:
     standing = all(violation.code != "standing.missing" for violation in found)
     if standing:
         remember(statement)
-    if event_type.expands:
-        links.expand(statement)
+    return links.expand(statement) if event_type.expands else 0
 
 
 def _judge(statement: Statement, event_type: EventType, fact: Fact) -> list[Violation]:
@@ -310,7 +310,7 @@ _HANDLERS: dict[str, Callable[[Statement], None]] = {
 }
 
 
-def _correct(statement: Statement) -> None:
+def _correct(statement: Statement) -> int:
     """Judge a correction; if it voids an event, remember the chain anew without it, and tell the meters it reached."""
     key = subjects.key_of(statement.subject)
     told = facts.chain(statement.subject, to_seq=statement.seq)
@@ -319,9 +319,9 @@ def _correct(statement: Statement) -> None:
     voided, wrong = corrections(seen)
     if (found := wrong.get(len(told) - 1)) is not None:
         rows.write_violations(rows.violations(statement, found, key=key, stated=statement))
-        return
+        return 0
     if statement.data.get("reason") != DID_NOT_OCCUR:
-        return
+        return 0
     refused = set(
         StoredViolation.objects.filter(subject_key=key, code="standing.missing").values_list("seq", flat=True)
     )
@@ -331,4 +331,4 @@ def _correct(statement: Statement) -> None:
     for place, entry in enumerate(told):
         if place not in voided and entry.seq not in refused and entry.type != CORRECTED:
             remember(entry)
-    links.expand(statement)
+    return links.expand(statement)

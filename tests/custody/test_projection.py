@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from compliance.custody import facts, links, profiles, rebuild, selectors, vocabulary
+from compliance.custody.intake import BatchRefused
 from compliance.custody.lifecycle import fold
 from compliance.custody.models import PROJECTIONS, Cause, Identifier, Link, Meter, Violation, Visibility
 from compliance.evidence import storage
@@ -97,6 +98,23 @@ def test_links_say_how_each_meter_was_reached(parties):
         "ownership.transferred",
     ]
     assert not Link.objects.filter(seq=None).exists()
+
+
+def test_a_batch_reaches_only_so_many_meters(parties, monkeypatch):
+    """T3: some hundred events on a full unit would else be a flood of linked entries."""
+    world.live(parties, METERS, until="delivery.packed")
+    before = Link.objects.count()
+    quarantines = [world.event("exception.quarantined", world.UNIT) for _ in range(2)]
+    monkeypatch.setattr(links, "MAX_REACH", 5)
+    with pytest.raises(BatchRefused) as refused:
+        parties["elster"].send(*quarantines)
+    assert [problem.code for problem in refused.value.problems] == ["batch.reach"]
+    assert "reach 6 meters in all, at most 5" in refused.value.problems[0].detail
+    assert refused.value.status_hint == 413
+    assert Link.objects.count() == before
+    for event in quarantines:
+        parties["elster"].send(event)
+    assert Link.objects.count() == before + 2 * len(METERS)
 
 
 def test_a_member_list_that_nobody_can_read_keeps_nobody_waiting(parties, monkeypatch):
