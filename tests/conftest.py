@@ -20,7 +20,16 @@ signal.signal(signal.SIGTERM, signal.default_int_handler)
 hypothesis_settings.register_profile("meterproof", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("meterproof")
 
-FOLDERS = ("LOG_DIR", "TRUST_DIR", "SECRETS_DIR", "SIGNER_DIR", "BLOB_DIR", "REPORT_DIR", "AUTHORITY_DIR")
+FOLDERS = (
+    "LOG_DIR",
+    "TRUST_DIR",
+    "SECRETS_DIR",
+    "SIGNER_DIR",
+    "BLOB_DIR",
+    "REPORT_DIR",
+    "AUTHORITY_DIR",
+    "WITNESS_DIR",
+)
 
 
 @pytest.fixture(autouse=True)

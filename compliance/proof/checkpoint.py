@@ -42,6 +42,14 @@ class Checkpoint:
             raise ProofError("checkpoint.form", "the root is not base64 of 32 bytes")
         return cls(origin, int(size), root)
 
+    @classmethod
+    def from_extended_text(cls, text: str) -> "Checkpoint":
+        """The checkpoint of any log: lines after the third are for others and not read. Ours has none."""
+        lines = text.split("\n")
+        if not text.endswith("\n") or not all(lines[:-1]):
+            raise ProofError("checkpoint.form", "a checkpoint is lines that are not empty")
+        return cls.from_text("\n".join(lines[:_LINES]) + "\n")
+
 
 def is_origin(text: object) -> bool:
     """Whether `text` can be the origin of a log: 1-255 printable ASCII characters, no blank, no plus sign."""

@@ -102,6 +102,7 @@ REASONS: Final = MappingProxyType(
         "checkpoint.form": "a checkpoint that is not three lines",
         "checkpoint.origin": "a checkpoint of another log",
         "policy.quorum": "too few witnesses",
+        "witness.form": "not a request to a witness, or not an answer of one",
         "proof.form": "not a tlog-proof file",
         "proof.inclusion": "the path does not lead from the leaf to the root",
         "proof.consistency": "the older tree is not the beginning of the newer one",

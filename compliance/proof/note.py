@@ -170,6 +170,16 @@ def open_note(note: str, verifiers: Iterable[NoteVerifier]) -> OpenedNote:
     return OpenedNote(text, tuple(verified.values()), unknown)
 
 
+def lines_of(note: str, verifiers: Iterable[NoteVerifier]) -> list[str]:
+    """The lines of `note` that name one of these keys, the first of each, in order, unverified: `open_note` checks."""
+    wanted = {(verifier.name, verifier.id) for verifier in verifiers}
+    found: dict[tuple[str, bytes], str] = {}
+    for name, id_, signature in split(note)[1]:
+        if (name, id_) in wanted:
+            found.setdefault((name, id_), f"{_MARK}{name} {base64_text.encode(id_ + signature)}\n")
+    return list(found.values())
+
+
 def cosigned_message(text: str, time: int) -> bytes:
     """What a witness signs over a checkpoint at posix `time`."""
     return f"cosignature/v1\ntime {time}\n{text}".encode()

@@ -6,7 +6,7 @@ A key of a type not known here (ML-DSA, for one) is kept by name; its lines are 
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from compliance.proof.errors import NotCheckable, ProofError
@@ -28,12 +28,13 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A parsed policy."""
+    """A parsed policy. `urls` holds the addresses of those witnesses that have one, by name."""
 
     logs: tuple[NoteVerifier, ...]
     witnesses: Mapping[str, NoteVerifier | None]
     groups: Mapping[str, Group]
     quorum: str
+    urls: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def verifiers(self) -> tuple[NoteVerifier, ...]:
@@ -42,11 +43,26 @@ class Policy:
 
     def require_quorum(self, cosigners: Collection[NoteVerifier]) -> list[str]:
         """Names of the witnesses among `cosigners`. Raises ProofError `policy.quorum` if they are too few."""
-        seen = [name for name, verifier in self.witnesses.items() if verifier is not None and verifier in cosigners]
-        if self.quorum != NONE and not self._witnessed(self.quorum, set(seen)):
+        seen = self._names(cosigners)
+        if not self._is_quorum(seen):
             present = ", ".join(seen) or "nobody"
             raise ProofError("policy.quorum", f"the policy asks for {self.quorum}; {present} cosigned")
         return seen
+
+    def witnessed_since(self, times: Mapping[NoteVerifier, int]) -> int | None:
+        """The latest posix time at or after which a quorum cosigned; None without a quorum, or if none is asked for."""
+        if self.quorum == NONE:
+            return None
+        for time in sorted(set(times.values()), reverse=True):
+            if self._is_quorum(self._names([verifier for verifier, at in times.items() if at >= time])):
+                return time
+        return None
+
+    def _names(self, cosigners: Collection[NoteVerifier]) -> list[str]:
+        return [name for name, verifier in self.witnesses.items() if verifier is not None and verifier in cosigners]
+
+    def _is_quorum(self, names: Collection[str]) -> bool:
+        return self.quorum == NONE or self._witnessed(self.quorum, set(names))
 
     def _witnessed(self, name: str, seen: Collection[str]) -> bool:
         group = self.groups.get(name)
@@ -78,6 +94,7 @@ class _PolicyReader:
         self.logs: list[NoteVerifier] = []
         self.witnesses: dict[str, NoteVerifier | None] = {}
         self.groups: dict[str, Group] = {}
+        self.urls: dict[str, str] = {}
         self.members: set[str] = set()
         self.keys: set[str] = set()
         self.quorum: str | None = None
@@ -88,9 +105,11 @@ class _PolicyReader:
                 verifier = self._verifier(vkey, TYPE_ED25519)
                 if verifier is not None:
                     self.logs.append(verifier)
-            case ["witness", name, vkey] | ["witness", name, vkey, _]:
+            case ["witness", name, vkey, *url] if len(url) <= 1:
                 self._require_new(name)
                 self.witnesses[name] = self._verifier(vkey, TYPE_COSIGNATURE)
+                if url:
+                    self.urls[name] = url[0]
             case ["group", name, threshold, *members] if members:
                 self._require_new(name)
                 for member in members:
@@ -109,7 +128,7 @@ class _PolicyReader:
     def policy(self) -> Policy:
         if self.quorum is None:
             raise NotCheckable("trust.form", "no quorum line", place="policy")
-        return Policy(tuple(self.logs), self.witnesses, self.groups, self.quorum)
+        return Policy(tuple(self.logs), self.witnesses, self.groups, self.quorum, self.urls)
 
     def _verifier(self, vkey: str, wanted: int) -> NoteVerifier | None:
         if vkey in self.keys:

@@ -37,6 +37,14 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def format_posix(seconds: int) -> str:
+    """The whole second `seconds` after the epoch, with Z. Raises ProofError `time.form` beyond the year 9999."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        raise ProofError("time.form", f"{seconds} seconds are beyond the year 9999") from None
+
+
 def is_offset(text: object) -> bool:
     """Whether `text` is an offset from UTC like +05:45, at most 14:00."""
     return type(text) is str and _OFFSET.fullmatch(text) is not None

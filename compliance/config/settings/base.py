@@ -179,6 +179,7 @@ METERPROOF: dict[str, Any] = {
     "BLOB_DIR": Path(environment.text("METERPROOF_BLOB_DIR", str(VAR_DIR / "blobs"))),
     "REPORT_DIR": Path(environment.text("METERPROOF_REPORT_DIR", str(VAR_DIR / "reports"))),
     "AUTHORITY_DIR": Path(environment.text("METERPROOF_AUTHORITY_DIR", str(VAR_DIR / "authority"))),
+    "WITNESS_DIR": Path(environment.text("METERPROOF_WITNESS_DIR", str(VAR_DIR / "witness"))),
     "MAX_MERGE_DELAY_SECONDS": 60,
     # [{"url", "root", "policy", "timeout"}], tried in turn; empty: the development authority
     "TIME_STAMP_AUTHORITIES": environment.objects("METERPROOF_TIME_STAMP_AUTHORITIES"),
