@@ -29,6 +29,7 @@ from compliance.proof import batch as batch_format
 from compliance.proof import entry as entry_format
 from compliance.proof import receipt as receipt_format
 from compliance.proof.canonical import encode
+from compliance.proof.keys import SigningKey
 from compliance.proof.layout import MAX_ENTRY_BYTES
 from compliance.proof.merkle import leaf_hash
 from compliance.proof.subject import PLATFORM, key_of
@@ -453,6 +454,7 @@ class PlatformLog:
     """
 
     actor: Mapping[str, str]
+    keys: Sequence[SigningKey] = ()
     appended: Appended | None = None
     _events: list[dict[str, Any]] = field(default_factory=list)
 
@@ -485,29 +487,34 @@ class PlatformLog:
 
     def _append(self) -> None:
         if self._events:
-            self.appended = append_batch(sign_for_platform(self._events))
+            self.appended = append_batch(sign_for_platform(self._events, signing_keys=self.keys))
 
 
 @contextmanager
-def platform_batch(*, actor: Mapping[str, str]) -> Iterator[PlatformLog]:
+def platform_batch(*, actor: Mapping[str, str], keys: Sequence[SigningKey] = ()) -> Iterator[PlatformLog]:
     """A transaction whose decisions become one batch of the platform, signed when the block ends without an exception.
 
-    Reading and deciding belong inside the block, so that decision and entry commit together.
+    Reading and deciding belong inside the block, so that decision and entry commit together. `keys` are given where
+    the platform's present key does not sign alone.
     """
     with unit_of_work():
-        log = PlatformLog(actor)
+        log = PlatformLog(actor, keys)
         yield log
         log._append()
 
 
 def sign_for_platform(
-    events: Sequence[dict[str, Any]], *, on_behalf_of: str | None = None, credential: str | None = None
+    events: Sequence[dict[str, Any]],
+    *,
+    on_behalf_of: str | None = None,
+    credential: str | None = None,
+    signing_keys: Sequence[SigningKey] = (),
 ) -> IncomingBatch:
     """A batch of issuer `platform` over `events`, each going to the chain of the subject it names.
 
     With `on_behalf_of` and `credential` the platform vouches for events that an organisation sent unsigned.
     """
-    key = keys.platform_key()
+    signers = sorted(signing_keys or [keys.platform_key()], key=lambda key: key.public.keyid)
     signed = batch_format.build(
         events=events,
         log=settings.METERPROOF["ORIGIN"],
@@ -515,7 +522,7 @@ def sign_for_platform(
         source=PLATFORM,
         sequence=None,
         created=clock.now(),
-        keys=[key],
+        keys=signers,
         on_behalf_of=on_behalf_of,
         credential=credential,
     )
@@ -526,7 +533,7 @@ def sign_for_platform(
         envelope=signed.envelope,
         author=on_behalf_of or PLATFORM,
         issuer=PLATFORM,
-        signers=(key.public.keyid,),
+        signers=tuple(key.public.keyid for key in signers),
         event_hashes=hashes,
         events=[
             IncomingEvent(index, event, line, hash_, event["subject"])

@@ -43,6 +43,10 @@ class NoLog(LedgerError):
         super().__init__("There is no log in this database yet. Create it with: manage.py ledger init")
 
 
+class KeyUnavailable(LedgerError):
+    """A private key is missing, or its token does not answer. What was to be signed waits."""
+
+
 class ClockJumped(LedgerError):
     """The clock is so far ahead of what was seen last that an entry would pin its subject to the future."""
 

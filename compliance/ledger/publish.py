@@ -10,7 +10,7 @@ from datetime import datetime
 
 from compliance.jobs import clock
 from compliance.jobs.failpoints import reach
-from compliance.ledger import files, signer, startup, tiles
+from compliance.ledger import files, key_history, signer, startup, tiles
 from compliance.ledger.errors import Damaged, NoLog
 from compliance.ledger.models import Checkpoint as CheckpointRow
 from compliance.ledger.models import LogState
@@ -69,6 +69,7 @@ def _publish() -> Checkpoint | None:
         edge=merkle.RightEdge.from_bytes(state.right_edge),
         consistency=tile_proofs.consistency_path(tiles.read_tile, published, state.size),
         at=now,
+        verifiers=key_history.read().verifiers_at(state.size),
     )
     reach("ledger.publish.signed")
     checkpoint = Checkpoint.from_text(note.split("\n\n")[0] + "\n")

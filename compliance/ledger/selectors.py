@@ -10,7 +10,7 @@ import orjson
 
 from compliance.ledger import tiles
 from compliance.ledger.append import event_key
-from compliance.ledger.models import Batch, Entry, EventKey, Head, LeafRange, LogState, Receipt
+from compliance.ledger.models import Batch, Entry, EventKey, Head, LeafRange, LogState, Pending, Receipt
 from compliance.ledger.models import Checkpoint as CheckpointRow
 from compliance.proof import note
 from compliance.proof.checkpoint import Checkpoint
@@ -149,6 +149,15 @@ def leaf_index(subject: str, seq: int) -> int | None:
 def log_size() -> int:
     """How many entries have a place in the log."""
     return LogState.objects.filter(id=1).values_list("size", flat=True).first() or 0
+
+
+def waiting_since() -> datetime | None:
+    """When the oldest batch was recorded that no published checkpoint lies over, None if there is none."""
+    published = CheckpointRow.objects.order_by("-size").values_list("size", flat=True).first() or 0
+    placed = LeafRange.objects.filter(first_index__gte=published).order_by("first_index").first()
+    if placed is not None:
+        return Entry.objects.filter(batch=placed.batch).values_list("recorded_at", flat=True).first()
+    return Pending.objects.order_by("recorded_at").values_list("recorded_at", flat=True).first()
 
 
 def latest_checkpoint() -> StoredCheckpoint | None:

@@ -12,12 +12,13 @@ from django.conf import settings
 
 from compliance.jobs import clock
 from compliance.jobs.failpoints import reach
-from compliance.ledger import files, keys
+from compliance.ledger import files, key_history, keys
 from compliance.ledger.append import Appended, PlatformLog, platform_batch
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.models import LogState
-from compliance.proof import merkle
+from compliance.proof import merkle, trust
 from compliance.proof import subject as subjects
+from compliance.proof.log_keys import LogKeys
 from compliance.proof.times import format_time
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def _say_what_log_this_is(log: PlatformLog) -> None:
         "log.created",
         {
             "origin": origin,
-            "log_key": keys.log_signer().vkey,
+            "log_key": keys.log_vkey(),
             "receipt_key": keys.receipt_key().public.to_object(),
             "platform_key": keys.platform_key().public.keyid,
             "vocabulary_sha256": hashlib.sha256(_vocabulary().read_bytes()).hexdigest(),
@@ -110,18 +111,31 @@ def _say_who_operates_it(log: PlatformLog, now: datetime) -> None:
 def write_trust_folder() -> Path:
     """Write what a relying party brings along: `log.vkey`, `policy` and `trust.json` with the pins known by now.
 
-    Call it again when an organisation is registered. Root certificates beside them belong to the reports room.
+    `log.vkey` is the newest log key that was not revoked; `policy` names all, so that what the earlier ones signed can
+    be checked for ever. Call it again when an organisation is registered or a key changed. Root certificates beside
+    them belong to the reports room.
     """
     folder: Path = settings.METERPROOF["TRUST_DIR"]
-    vkey = keys.log_signer().vkey
-    files.replace(folder / "log.vkey", f"{vkey}\n".encode())
-    files.replace(folder / "policy", f"log {vkey}\nquorum none\n".encode())
-    files.replace(folder / "trust.json", (json.dumps(_trust(), indent=1, sort_keys=True) + "\n").encode())
+    named = key_history.read()
+    logs = [key for key in named.of_use("log") if key.verifier is not None]
+    current = [key for key in logs if key.revocation is None and (key.added is not None or len(logs) == 1)]
+    newest = (current or logs)[-1]
+    listed = [key for key in logs if key.added is not None or key is newest]
+    lines = [f"log {key.verifier.vkey}\n" for key in reversed(listed) if key.verifier is not None]
+    files.replace(folder / "log.vkey", f"{newest.verifier.vkey if newest.verifier else ''}\n".encode())
+    files.replace(folder / "policy", f"{''.join(lines)}quorum none\n".encode())
+    files.replace(folder / "trust.json", (json.dumps(_trust(named), indent=1, sort_keys=True) + "\n").encode())
     return folder
 
 
-def _trust() -> dict[str, Any]:
-    pins: dict[str, list[str]] = {subjects.PLATFORM: [keys.platform_key().public.keyid]}
+def write_key_proof(proof: bytes) -> None:
+    """Put the proof bundle of the log's own chain into the trust folder: it shows which keys were revoked."""
+    folder: Path = settings.METERPROOF["TRUST_DIR"]
+    files.replace(folder / trust.LOG_KEYS, proof)
+
+
+def _trust(named: LogKeys) -> dict[str, Any]:
+    pins: dict[str, list[str]] = {subjects.PLATFORM: [named.platform_key]}
     for provider in _pins:
         for organisation, keyids in provider().items():
             if keyids and organisation != subjects.PLATFORM:
@@ -129,7 +143,7 @@ def _trust() -> dict[str, Any]:
     return {
         "format": "meterproof-trust/1",
         "log": settings.METERPROOF["ORIGIN"],
-        "receipt_keys": [keys.receipt_key().public.to_object()],
+        "receipt_keys": [key.to_object() for key in named.receipt_keys.values()],
         "organisations": [{"organisation": name, "keys": pins[name]} for name in sorted(pins)],
     }
 

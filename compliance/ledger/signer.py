@@ -23,6 +23,7 @@ from compliance.ledger.errors import SignerRefused, StateRefused
 from compliance.proof import merkle, note
 from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.errors import ProofError
+from compliance.proof.note import NoteVerifier
 from compliance.proof.times import format_time, parse_time
 
 MEMORY: Final = "signed.json"
@@ -81,11 +82,20 @@ def exclusive(*, wait: bool) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def sign(*, expected: Checkpoint | None, edge: merkle.RightEdge, consistency: Sequence[bytes], at: datetime) -> str:
-    """Sign the tree of `edge` as following `expected`, remember it durably, and return the note.
+def sign(
+    *,
+    expected: Checkpoint | None,
+    edge: merkle.RightEdge,
+    consistency: Sequence[bytes],
+    at: datetime,
+    verifiers: Sequence[NoteVerifier],
+) -> str:
+    """Sign the tree of `edge` as following `expected`, with the keys of `verifiers`, remember it durably, and return
+    the note.
 
     To be called inside `exclusive`. Raises SignerRefused if the memory is not `expected` (compare and swap), for a
-    smaller size, the same size with another root, a consistency proof that does not hold, and a clock that went back.
+    smaller size, the same size with another root, a consistency proof that does not hold, and a clock that went back;
+    KeyUnavailable, before anything is remembered, when one of the keys cannot sign.
     """
     origin = settings.METERPROOF["ORIGIN"]
     checkpoint = Checkpoint(origin, edge.size, edge.root())
@@ -94,7 +104,7 @@ def sign(*, expected: Checkpoint | None, edge: merkle.RightEdge, consistency: Se
         raise SignerRefused(f"The signer last signed {_said(last)}, not what it is told it signed.")
     if last is not None:
         _require_follows(last, checkpoint, consistency, at)
-    signed = note.sign(checkpoint.to_text(), [keys.log_signer()])
+    signed = note.sign(checkpoint.to_text(), keys.log_signers(verifiers))
     reach("ledger.signer.signed")
     memory = {
         "number": last.number + 1 if last else 1,

@@ -15,7 +15,7 @@ from compliance.proof.canonical import MAX_EVENT_BYTES, encode, read_event_line,
 from compliance.proof.checkpoint import is_origin
 from compliance.proof.errors import ProofError
 from compliance.proof.event import check_authority, check_event
-from compliance.proof.keys import PrivateKey, PublicKey
+from compliance.proof.keys import PublicKey, SigningKey
 from compliance.proof.shapes import is_hash, is_id, is_integer
 from compliance.proof.strict_json import parse, split_items, split_members
 from compliance.proof.subject import PLATFORM, is_organisation_id
@@ -102,7 +102,7 @@ def build(
     source: str,
     sequence: int | None,
     created: datetime | str,
-    keys: Sequence[PrivateKey],
+    keys: Sequence[SigningKey],
     on_behalf_of: str | None = None,
     credential: str | None = None,
 ) -> SignedBatch:

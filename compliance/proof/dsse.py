@@ -13,7 +13,7 @@ from typing import Any, Final
 from compliance.proof import base64_text
 from compliance.proof.canonical import encode, read_object
 from compliance.proof.errors import ProofError
-from compliance.proof.keys import SIGNATURE_BYTES, PrivateKey, PublicKey, is_keyid
+from compliance.proof.keys import SIGNATURE_BYTES, PublicKey, SigningKey, is_keyid
 
 BATCH_TYPE: Final = "application/vnd.meterproof.batch+json"
 RECEIPT_TYPE: Final = "application/vnd.meterproof.receipt+json"
@@ -67,7 +67,7 @@ def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def sign(*, payload: bytes, payload_type: str, keys: Sequence[PrivateKey]) -> bytes:
+def sign(*, payload: bytes, payload_type: str, keys: Sequence[SigningKey]) -> bytes:
     """The canonical envelope over `payload` with a signature of each key, sorted by key id."""
     message = pre_authentication_encoding(payload_type, payload)
     signatures = sorted((key.public.keyid, key.sign(message)) for key in keys)

@@ -30,11 +30,12 @@ class History:
 
 
 def open_checkpoint(
-    text: str, trust: TrustFolder, verdict: Verdict, *, time_tokens: Sequence[bytes] = ()
+    text: str, trust: TrustFolder, verdict: Verdict, *, time_tokens: Sequence[bytes] = (), dated: Sequence[str] = ()
 ) -> Checkpoint:
-    """Step 3: the signed note, its log key, origin, witnesses, and the time tokens over its bytes.
+    """Step 3: the signed note, its log key, origin, witnesses, the time tokens over its bytes, and revoked keys.
 
-    Raises `note.*`, `checkpoint.*`, `policy.quorum`, `time.token`.
+    `dated` are times, of six digits, at which the note is known to have existed. Raises `note.*`, `checkpoint.*`,
+    `policy.quorum`, `time.token`, `key.revoked`.
     """
     with verdict.step("The log's checkpoint") as step:
         opened = open_note(text, {*trust.policy.verifiers, *trust.log_keys})
@@ -53,9 +54,10 @@ def open_checkpoint(
             "size": checkpoint.size,
             "root": checkpoint.root.hex(),
             "witnesses": witnesses,
+            "signed_by": [key.id.hex() for key in signed_by],
         }
-    if time_tokens:
-        _check_time_tokens(text, time_tokens, trust, verdict)
+    stamped = _check_time_tokens(text, time_tokens, trust, verdict) if time_tokens else []
+    _require_standing_key([key.id.hex() for key in signed_by], [*stamped, *dated], trust, verdict)
     return checkpoint
 
 
@@ -173,7 +175,25 @@ def _say_witnesses(witnesses: list[str], unknown: int, trust: TrustFolder, step:
         step.say(f"{unknown} lines of keys not known to you were passed over")
 
 
-def _check_time_tokens(text: str, tokens: Sequence[bytes], trust: TrustFolder, verdict: Verdict) -> None:
+def _require_standing_key(keyids: Sequence[str], times: Sequence[str], trust: TrustFolder, verdict: Verdict) -> None:
+    """A line of a revoked key counts if the note existed before, or if nothing dates it and nobody else had the key."""
+    revoked = [trust.revoked["log", keyid] for keyid in keyids if ("log", keyid) in trust.revoked]
+    if not revoked or len(revoked) < len(keyids):
+        return
+    with verdict.step("The log's key was revoked since") as step:
+        end = max(revoked, key=lambda revocation: revocation.effective_at)
+        step.say(f"{keyids[0]} counts until {end.effective_at}: {end.reason}")
+        earliest = min(times, default=None)
+        if earliest is not None and earliest < end.effective_at:
+            step.say(f"the checkpoint existed at {earliest}, before that")
+        elif earliest is None and end.is_harmless:
+            verdict.note("nothing dates this checkpoint; its key was given up, not lost, says the log", step)
+        else:
+            when = f"the checkpoint is dated {earliest}" if earliest else "nothing dates the checkpoint before that"
+            raise ProofError("key.revoked", f"{keyids[0]} was revoked from {end.effective_at} on, {when}")
+
+
+def _check_time_tokens(text: str, tokens: Sequence[bytes], trust: TrustFolder, verdict: Verdict) -> list[str]:
     with verdict.step("Time stamps on the checkpoint") as step:
         if not trust.time_stamp_roots or not time_tokens.can_check():
             why = f"{TIME_STAMP_ROOTS} is not in your trust folder"
@@ -181,7 +201,7 @@ def _check_time_tokens(text: str, tokens: Sequence[bytes], trust: TrustFolder, v
                 why = "the package asn1crypto is not installed"
             step.status = "unchecked"
             verdict.note(f"{len(tokens)} time tokens unchecked: {why}", step)
-            return
+            return []
         stated: list[str] = []
         for position, token in enumerate(tokens):
             stamp = time_tokens.verify_token(
@@ -190,3 +210,4 @@ def _check_time_tokens(text: str, tokens: Sequence[bytes], trust: TrustFolder, v
             stated.append(format_time(stamp.time))
             step.say(f"the checkpoint existed at {format_time(stamp.time)}, says {stamp.authority}")
         verdict.facts["times"] = stated
+    return stated

@@ -7,7 +7,7 @@ registered key, never from a message.
 import hashlib
 import re
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, Protocol, cast
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -126,8 +126,19 @@ class PublicKey:
         return True
 
 
+class SigningKey(Protocol):
+    """What signs: a key in memory, or one in hardware that never leaves it."""
+
+    @property
+    def public(self) -> PublicKey:
+        """The public half."""
+
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes over `message`."""
+
+
 class PrivateKey:
-    """A private key in memory. Keys in hardware offer the same `public` and `sign`."""
+    """A private key in memory."""
 
     __slots__ = ("_key", "public")
 

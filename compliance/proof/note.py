@@ -12,7 +12,7 @@ from typing import Final
 
 from compliance.proof import base64_text
 from compliance.proof.errors import ProofError
-from compliance.proof.keys import ED25519, SIGNATURE_BYTES, PrivateKey, PublicKey
+from compliance.proof.keys import ED25519, SIGNATURE_BYTES, PublicKey, SigningKey
 
 TYPE_ED25519: Final = 0x01
 TYPE_COSIGNATURE: Final = 0x04
@@ -76,7 +76,7 @@ class NoteSigner:
     """A named private Ed25519 key that signs note lines of its type."""
 
     name: str
-    key: PrivateKey
+    key: SigningKey
     type: int = TYPE_ED25519
 
     def __post_init__(self) -> None:

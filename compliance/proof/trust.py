@@ -3,10 +3,12 @@
 `log.vkey` (one line), `policy` (C2SP tlog-policy), `trust.json` (receipt keys and pinned organisation keys), and,
 needed only for reports and time tokens, `report-root.crt` and `tsa-root.crt` (PEM, one or more certificates each). An
 authority issues to others, too: `report-seal.crt` names the certificates that may seal this platform's reports.
+`log-keys.proof`, once a key of the log was revoked, is the proof bundle of the log's own chain: it shows which keys
+counted until when.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +18,7 @@ from compliance.proof.canonical import encode
 from compliance.proof.checkpoint import is_origin
 from compliance.proof.errors import NotCheckable, ProofError
 from compliance.proof.keys import PublicKey, is_keyid
+from compliance.proof.log_keys import Revocation, Use
 from compliance.proof.note import TYPE_ED25519, NoteVerifier
 from compliance.proof.policy import Policy, parse_policy
 from compliance.proof.strict_json import parse
@@ -28,6 +31,7 @@ TRUST_JSON: Final = "trust.json"
 REPORT_ROOTS: Final = "report-root.crt"
 TIME_STAMP_ROOTS: Final = "tsa-root.crt"
 REPORT_SEALS: Final = "report-seal.crt"
+LOG_KEYS: Final = "log-keys.proof"
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024  # pins of some 40,000 organisations
 
 
@@ -43,6 +47,8 @@ class TrustFolder:
     report_roots: tuple[x509.Certificate, ...] = ()
     time_stamp_roots: tuple[x509.Certificate, ...] = ()
     report_seals: tuple[x509.Certificate, ...] = ()
+    key_proof: bytes = field(default=b"", repr=False)
+    revoked: Mapping[tuple[Use, str], Revocation] = field(default_factory=dict)  # what `key_proof` shows
 
     @classmethod
     def load(cls, path: str | Path) -> "TrustFolder":
@@ -65,6 +71,7 @@ class TrustFolder:
             report_roots=_certificates(folder, REPORT_ROOTS),
             time_stamp_roots=_certificates(folder, TIME_STAMP_ROOTS),
             report_seals=_certificates(folder, REPORT_SEALS),
+            key_proof=_read(folder, LOG_KEYS) if (folder / LOG_KEYS).exists() else b"",
         )
 
     @classmethod
@@ -77,6 +84,7 @@ class TrustFolder:
         report_roots: tuple[x509.Certificate, ...] = (),
         time_stamp_roots: tuple[x509.Certificate, ...] = (),
         report_seals: tuple[x509.Certificate, ...] = (),
+        key_proof: bytes = b"",
     ) -> "TrustFolder":
         """The folder from the bytes of its files. Raises NotCheckable `trust.form`."""
         try:
@@ -94,7 +102,7 @@ class TrustFolder:
             raise NotCheckable("trust.form", str(error), place=TRUST_JSON) from None
         if origin != log_key.name:
             raise NotCheckable("trust.form", f"for the log {origin}, the key is of {log_key.name}", place=TRUST_JSON)
-        return cls(origin, log_key, policy, receipt_keys, pins, report_roots, time_stamp_roots, report_seals)
+        return cls(origin, log_key, policy, receipt_keys, pins, report_roots, time_stamp_roots, report_seals, key_proof)
 
     @property
     def log_keys(self) -> tuple[NoteVerifier, ...]:

@@ -3,27 +3,35 @@
 A bundle shows some chains whole and single entries beside them; the operator's signed heads say where the chains end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from compliance.proof import bundle, merkle
 from compliance.proof.bundle import Bundle, BundleEntry
 from compliance.proof.chains import group_chains
 from compliance.proof.checkpoint import Checkpoint
-from compliance.proof.errors import ProofError
+from compliance.proof.errors import NotCheckable, ProofError
 from compliance.proof.facts import REDACTED, Fact, Gone, Leaf, read_fact
 from compliance.proof.history import History, check_history, open_checkpoint
+from compliance.proof.log_keys import LogKeys
+from compliance.proof.policy import Policy
 from compliance.proof.steps import Step, Verdict
-from compliance.proof.subject import organisation, signing_key
-from compliance.proof.trust import TrustFolder
+from compliance.proof.subject import log, organisation, signing_key
+from compliance.proof.trust import LOG_KEYS, LOG_VKEY, TrustFolder
 
 
-def verify_bundle(data: bytes, trust: TrustFolder, verdict: Verdict, step: Step) -> None:
-    """Check the bundle `data`; `step` is the step about the file. Raises ProofError at the first failure."""
+def verify_bundle(
+    data: bytes, trust: TrustFolder, verdict: Verdict, step: Step, *, dated: Sequence[str] = ()
+) -> History:
+    """Check the bundle `data`; `step` is the step about the file, `dated` times at which it is known to have existed.
+
+    Raises ProofError at the first failure.
+    """
     file = bundle.read(data)
     step.say(f"about {_list(file.subjects)}")
     step.say(f"{len(file.entries)} entries, {len(file.batches)} batches; made {file.created} (not authenticated)")
-    checkpoint = open_checkpoint(file.checkpoint, trust, verdict, time_tokens=file.time_tokens)
+    checkpoint = open_checkpoint(file.checkpoint, trust, verdict, time_tokens=file.time_tokens, dated=dated)
     if file.log != checkpoint.origin:
         raise ProofError("bundle.log", f"a bundle of {file.log} with a checkpoint of {checkpoint.origin}")
     facts, bare = _read_leaves(file, checkpoint, verdict)
@@ -43,6 +51,33 @@ def verify_bundle(data: bytes, trust: TrustFolder, verdict: Verdict, step: Step)
     if unused:
         raise ProofError("bundle.unused", "no entry names it", place=f"batch {min(unused)}")
     _check_heads(file, checkpoint, history, trust, verdict)
+    return history
+
+
+def read_revocations(trust: TrustFolder, verdict: Verdict) -> TrustFolder:
+    """`trust` with what its own `log-keys.proof` shows: which keys of the log were revoked, and from when on.
+
+    The proof must be under a checkpoint that the key in `log.vkey` signed, and that did not revoke it. Raises
+    NotCheckable `trust.form` if it does not verify.
+    """
+    if not trust.key_proof:
+        return trust
+    newest = Policy((trust.log_key,), {}, {}, "none")
+    inner = Verdict("bundle")
+    try:
+        history = verify_bundle(trust.key_proof, replace(trust, policy=newest), inner, Step("Keys of the log"))
+        subject = log(trust.origin)
+        if subject not in inner.facts["heads"]:
+            raise ProofError("bundle.incomplete", "it does not show the log's own chain")
+        facts = [leaf for leaf in history.leaves if isinstance(leaf, Fact)]
+        known = LogKeys.of_facts(sorted(facts, key=lambda fact: fact.leaf), subject)
+    except ProofError as error:
+        raise NotCheckable("trust.form", str(error), place=LOG_KEYS) from None
+    if ("log", trust.log_key.id.hex()) in known.revoked:
+        raise NotCheckable("trust.form", f"the key of {LOG_VKEY} was revoked: get a newer trust folder", place=LOG_KEYS)
+    for (use, keyid), end in known.revoked.items():
+        verdict.steps[-1].say(f"revoked: {use} key {keyid} from {end.effective_at} on ({end.reason})")
+    return replace(trust, revoked=known.revoked)
 
 
 def _read_leaves(file: Bundle, checkpoint: Checkpoint, verdict: Verdict) -> tuple[list[Fact], dict[int, bytes]]:

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from compliance.proof import dsse
+from compliance.proof import dsse, subject
+from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.errors import ProofError
 from compliance.proof.facts import Fact, read_fact
 from compliance.proof.history import check_history, open_checkpoint
 from compliance.proof.log_folder import BatchFile, LogFolder
+from compliance.proof.log_keys import LogKeys
 from compliance.proof.steps import Step, Verdict
 from compliance.proof.trust import TrustFolder
 
@@ -35,6 +37,7 @@ def verify_log(path: Path, trust: TrustFolder, verdict: Verdict, step: Step) -> 
                 facts.append(read_fact(leaf, data))
         entries.say(f"{len(facts):,} entries are the leaves of the tree, {len(bare)} are redacted")
     batches = _read_batches(folder, verdict)
+    _require_standing_key(facts, checkpoint, verdict)
     check_history(
         facts,
         bare,
@@ -45,6 +48,19 @@ def verify_log(path: Path, trust: TrustFolder, verdict: Verdict, step: Step) -> 
         unknown_key="key.unknown",
         is_whole=lambda _: True,
     )
+
+
+def _require_standing_key(facts: list[Fact], checkpoint: Checkpoint, verdict: Verdict) -> None:
+    """A key does not count on a checkpoint over the entry of its own revocation, whoever believes it."""
+    known = LogKeys.of_facts(facts, subject.log(checkpoint.origin))
+    ends = [known.revoked.get(("log", keyid)) for keyid in verdict.facts["checkpoint"]["signed_by"]]
+    after = [end.leaf for end in ends if end is not None and end.leaf is not None and end.leaf < checkpoint.size]
+    if len(after) == len(ends):
+        raise ProofError(
+            "key.revoked",
+            "the checkpoint is signed only by keys that the log below it revokes",
+            place=f"leaf {min(after)}",
+        )
 
 
 def _read_batches(folder: LogFolder, verdict: Verdict) -> dict[str, BatchFile] | None:

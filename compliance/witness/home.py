@@ -37,7 +37,8 @@ def make(folder: Path, name: str) -> str:
     if is_made(folder):
         raise HomeError(f"{folder} holds a witness already. A new witness needs a new folder and a new name.")
     try:
-        signer = NoteSigner(name, PrivateKey.generate(), TYPE_COSIGNATURE)
+        key = PrivateKey.generate()
+        signer = NoteSigner(name, key, TYPE_COSIGNATURE)
     except ProofError as error:
         raise HomeError(f"{name!r} cannot name a witness: {error.detail}. Use an address without scheme.") from None
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -45,7 +46,7 @@ def make(folder: Path, name: str) -> str:
     (folder / VKEY).write_text(f"{signer.vkey}\n")
     descriptor = os.open(folder / KEY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(signer.key.to_pem())
+        file.write(key.to_pem())
         file.flush()
         os.fsync(file.fileno())
     directory = os.open(folder, os.O_RDONLY)

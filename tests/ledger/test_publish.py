@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 
 from compliance.jobs import clock
-from compliance.ledger import integrate, publish, selectors, signer, startup, tasks, tiles
+from compliance.ledger import integrate, key_history, publish, selectors, signer, startup, tasks, tiles
 from compliance.ledger.errors import Damaged, SignerRefused, StateRefused
 from compliance.ledger.models import Checkpoint as CheckpointRow
 from compliance.ledger.models import Entry, LeafRange, LogState, Pending
@@ -213,6 +213,11 @@ def edge_of(*hashes: bytes) -> merkle.RightEdge:
     return edge
 
 
+def log_keys() -> tuple[NoteVerifier, ...]:
+    """The keys of a log that is not published yet."""
+    return key_history.read().verifiers
+
+
 LEAVES = [bytes([number]) * 32 for number in range(20)]
 
 
@@ -220,7 +225,7 @@ LEAVES = [bytes([number]) * 32 for number in range(20)]
 def signed(log: Path) -> Checkpoint:
     """A signer that has signed eight leaves."""
     with signer.exclusive(wait=True):
-        signer.sign(expected=None, edge=edge_of(*LEAVES[:8]), consistency=[], at=clock.now())
+        signer.sign(expected=None, edge=edge_of(*LEAVES[:8]), consistency=[], at=clock.now(), verifiers=log_keys())
     last = signer.last_signed()
     assert last is not None
     return last.checkpoint
@@ -229,7 +234,13 @@ def signed(log: Path) -> Checkpoint:
 def refused(expected: Checkpoint, leaves: list[bytes], consistency: list[bytes], **at: float) -> str:
     """Why the signer refuses this."""
     with signer.exclusive(wait=True), pytest.raises(SignerRefused) as refusal:
-        signer.sign(expected=expected, edge=edge_of(*leaves), consistency=consistency, at=clock.now() + timedelta(**at))
+        signer.sign(
+            expected=expected,
+            edge=edge_of(*leaves),
+            consistency=consistency,
+            at=clock.now() + timedelta(**at),
+            verifiers=log_keys(),
+        )
     last = signer.last_signed()
     assert last is not None
     assert last.checkpoint == expected
@@ -239,7 +250,11 @@ def refused(expected: Checkpoint, leaves: list[bytes], consistency: list[bytes],
 def test_signer_goes_on_from_what_it_signed(signed: Checkpoint) -> None:
     with signer.exclusive(wait=True):
         signer.sign(
-            expected=signed, edge=edge_of(*LEAVES), consistency=merkle.consistency_path(LEAVES, 8), at=clock.now()
+            expected=signed,
+            edge=edge_of(*LEAVES),
+            consistency=merkle.consistency_path(LEAVES, 8),
+            at=clock.now(),
+            verifiers=log_keys(),
         )
     last = signer.last_signed()
     assert last is not None
@@ -260,7 +275,7 @@ def test_signer_refuses_what_does_not_follow(signed: Checkpoint) -> None:
 def test_signer_compares_and_swaps(signed: Checkpoint) -> None:
     """Two publishers that both think the log ends at zero: the second is refused."""
     with signer.exclusive(wait=True), pytest.raises(SignerRefused, match="last signed a log of 8"):
-        signer.sign(expected=None, edge=edge_of(*LEAVES), consistency=[], at=clock.now())
+        signer.sign(expected=None, edge=edge_of(*LEAVES), consistency=[], at=clock.now(), verifiers=log_keys())
 
 
 def test_only_one_holds_the_signer(log: Path) -> None:

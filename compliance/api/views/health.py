@@ -12,7 +12,6 @@ from django.views.decorators.http import require_safe
 from compliance.jobs import clock
 from compliance.ledger import selectors, startup
 from compliance.ledger.errors import LedgerError
-from compliance.ledger.models import Pending
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024  # a few full batches with their tiles; below it the next ones would break off
 
@@ -66,7 +65,7 @@ def _signer() -> str:
 def _checkpoint() -> str:
     if selectors.latest_checkpoint() is None:
         return "no checkpoint yet"
-    waiting = Pending.objects.order_by("recorded_at").values_list("recorded_at", flat=True).first()
+    waiting = selectors.waiting_since()
     limit = settings.METERPROOF["MAX_MERGE_DELAY_SECONDS"]
     if waiting is not None and (clock.now() - waiting).total_seconds() > limit:
         return "recorded entries wait longer than promised for a checkpoint"

@@ -13,7 +13,7 @@ from compliance.api import bodies, paging
 from compliance.api.schema import operation
 from compliance.api.views.base import PublicView, json_response
 from compliance.jobs import clock
-from compliance.ledger import keys
+from compliance.ledger import key_history
 from compliance.proof.canonical import MAX_EVENT_BYTES
 from compliance.proof.times import format_time
 
@@ -43,8 +43,12 @@ class ServiceAnswer(serializers.Serializer):
 
     log = serializers.CharField(help_text="Origin of the log; every batch names it.")
     log_key = serializers.CharField(help_text="Verifier key of the log (C2SP signed-note).")
+    log_keys = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Every verifier key the log has had, also earlier ones.",
+    )
     receipt_keys = KeyObjectAnswer(many=True)
-    platform_key = KeyObjectAnswer()
+    platform_key = KeyObjectAnswer(help_text="The platform's first key, to be pinned: it vouches for those after it.")
     checkpoint = serializers.URLField(help_text="Where the log's signed checkpoint is (C2SP tlog-tiles).")
     merge_delay_seconds = serializers.IntegerField(help_text="Within it a recorded entry is under a checkpoint.")
     time = serializers.DateTimeField(help_text="The server's clock.")
@@ -64,13 +68,17 @@ class Service(PublicView):
 
 
 def service_body() -> dict[str, Any]:
-    """What the interface says about itself."""
+    """What the interface says about itself. `log_key` is the oldest that signs: who trusts one of them trusts that."""
     base = settings.METERPROOF["BASE_URL"]
+    named = key_history.read()
+    standing = [key for key in named.of_use("log") if key.revocation is None and key.verifier is not None]
+    platform = key_history.platform_key(named)
     return {
         "log": settings.METERPROOF["ORIGIN"],
-        "log_key": keys.log_signer().vkey,
-        "receipt_keys": [keys.receipt_key().public.to_object()],
-        "platform_key": keys.platform_key().public.to_object(),
+        "log_key": standing[0].verifier.vkey if standing and standing[0].verifier else "",
+        "log_keys": [verifier.vkey for verifier in named.verifiers],
+        "receipt_keys": [key.to_object() for key in named.receipt_keys.values()],
+        "platform_key": platform.to_object(),
         "checkpoint": f"{base}/log/checkpoint",
         "merge_delay_seconds": settings.METERPROOF["MAX_MERGE_DELAY_SECONDS"],
         "time": format_time(clock.now()),

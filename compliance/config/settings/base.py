@@ -180,6 +180,9 @@ METERPROOF: dict[str, Any] = {
     "REPORT_DIR": Path(environment.text("METERPROOF_REPORT_DIR", str(VAR_DIR / "reports"))),
     "AUTHORITY_DIR": Path(environment.text("METERPROOF_AUTHORITY_DIR", str(VAR_DIR / "authority"))),
     "WITNESS_DIR": Path(environment.text("METERPROOF_WITNESS_DIR", str(VAR_DIR / "witness"))),
+    "LOG_KEY": environment.text("METERPROOF_LOG_KEY"),  # PKCS #11 URI of a new log's key; empty: a file in SECRETS_DIR
+    "HSM_MODULE": environment.text("METERPROOF_HSM_MODULE"),
+    "HSM_PIN_FILE": environment.text("METERPROOF_HSM_PIN_FILE"),
     "MAX_MERGE_DELAY_SECONDS": 60,
     # [{"url", "root", "policy", "timeout"}], tried in turn; empty: the development authority
     "TIME_STAMP_AUTHORITIES": environment.objects("METERPROOF_TIME_STAMP_AUTHORITIES"),

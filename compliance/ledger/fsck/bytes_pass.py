@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from django.conf import settings
 
-from compliance.ledger import keys, selectors, store
+from compliance.ledger import selectors, store
 from compliance.ledger.append import event_key
 from compliance.ledger.fsck.problems import FsckResult
 from compliance.ledger.fsck.published import PublishedLog
@@ -18,6 +18,7 @@ from compliance.proof import batch as batch_format
 from compliance.proof import dsse, merkle
 from compliance.proof import receipt as receipt_format
 from compliance.proof.errors import ProofError
+from compliance.proof.log_keys import LogKeys
 from compliance.proof.subject import key_of
 from compliance.proof.subject import log as log_subject
 from compliance.proof.times import parse_recorded_at
@@ -61,6 +62,7 @@ class BytesPass:
         result: FsckResult,
         state: LogState,
         published: PublishedLog,
+        log_keys: LogKeys,
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self._result = result
@@ -69,7 +71,7 @@ class BytesPass:
         self._progress = progress or (lambda _done, _total: None)
         self._store = store.current()
         self._edge = merkle.RightEdge()
-        self._receipt_keys = {key.keyid: key for key in (keys.receipt_key().public,)}
+        self._receipt_keys = log_keys.receipt_keys
         self._stored_times: dict[str, object] = {}
         self._redacted: list[tuple[int, Row]] = []
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from django.conf import settings
 
-from compliance.ledger import keys, signer, tiles
+from compliance.ledger import signer, tiles
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.fsck.problems import FsckResult
 from compliance.ledger.models import Batch, LogState
@@ -18,6 +18,7 @@ from compliance.proof import layout, merkle, note
 from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.errors import ProofError
 from compliance.proof.layout import TILE_WIDTH
+from compliance.proof.log_keys import LogKeys
 
 _HASH: Final = merkle.HASH_BYTES
 _PAGE: Final = 500
@@ -44,8 +45,9 @@ def look(result: FsckResult) -> Shown:
 class PublishedLog:
     """Takes the leaves in order and compares each file as soon as its last leaf is there."""
 
-    def __init__(self, result: FsckResult, shown: Shown) -> None:
+    def __init__(self, result: FsckResult, shown: Shown, log_keys: LogKeys) -> None:
         self._result = result
+        self._log_keys = log_keys
         self._shown = shown
         self._size = self._published_size(shown.note)
         self._levels: list[list[bytes]] = []
@@ -210,7 +212,7 @@ class PublishedLog:
             if width and row.size <= self._size and layout.width_of(self._size, level, index) < TILE_WIDTH:
                 self._partial.setdefault((level, index), set()).add(width)
         try:
-            opened = note.open_note(row.note, [keys.log_signer().verifier])
+            opened = note.open_note(row.note, self._log_keys.verifiers_at(row.size))
             checkpoint = Checkpoint.from_text(opened.text)
         except ProofError as error:
             self._result.add(error.code, place, error.detail)
@@ -236,7 +238,7 @@ class PublishedLog:
                 self._result.add("signer.missing", place, "checkpoints were published, but the signer remembers none")
             return
         try:
-            note.open_note(signed.note, [keys.log_signer().verifier])
+            note.open_note(signed.note, self._log_keys.verifiers_at(signed.checkpoint.size))
         except ProofError as error:
             self._result.add(error.code, place, error.detail)
         mend = "if publishing was interrupted, mend it with: manage.py ledger publish"

@@ -6,13 +6,14 @@ from contextlib import contextmanager
 
 from django.db import connection, transaction
 
-from compliance.ledger import guards, startup
+from compliance.ledger import guards, key_history, keys, startup
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.fsck import relations
 from compliance.ledger.fsck.bytes_pass import BytesPass
 from compliance.ledger.fsck.problems import FsckResult, Problem
 from compliance.ledger.fsck.published import PublishedLog, look
 from compliance.ledger.models import LogState
+from compliance.proof.log_keys import LogKeys
 
 Comparison = Callable[[], Iterable[Problem]]
 _comparisons: list[Comparison] = []
@@ -39,8 +40,9 @@ def run(
         if state is None:
             _expect_nothing(result)
         else:
-            published = PublishedLog(result, shown)
-            BytesPass(result, state, published, progress).run()
+            log_keys = _log_keys(result)
+            published = PublishedLog(result, shown, log_keys)
+            BytesPass(result, state, published, log_keys, progress).run()
             published.finish()
             relations.compare(result)
         for name in guards.missing():
@@ -52,6 +54,19 @@ def run(
                 result.add(problem.code, problem.place, problem.detail)
     result.seconds = time.monotonic() - started
     return result
+
+
+def _log_keys(result: FsckResult) -> LogKeys:
+    """The keys that the log names. The private ones here must be among them: somebody else's log has other keys."""
+    try:
+        named = key_history.read()
+        mine = {key.keyid for key in keys.known(keys.LOG)}
+    except LedgerError as error:
+        result.add("log.keys", "entries about the log's keys", str(error))
+        return LogKeys([])
+    if mine and not mine & {verifier.key.keyid for verifier in named.verifiers}:
+        result.add("log.keys", "entries about the log's keys", "they name none of the log keys that are here")
+    return named
 
 
 def _expect_nothing(result: FsckResult) -> None:

@@ -26,6 +26,7 @@ from compliance.proof import bundle as bundle_format
 from compliance.proof.errors import NotCheckable, ProofError
 from compliance.proof.report.limits import WALL_SECONDS
 from compliance.proof.steps import Step, Verdict
+from compliance.proof.times import format_time
 from compliance.proof.trust import REPORT_ROOTS, REPORT_SEALS, TrustFolder
 from compliance.proof.verify_bundle import verify_bundle
 
@@ -64,7 +65,8 @@ def _verify(data: bytes, trust: TrustFolder, expected: Expected | None, verdict:
             raise ProofError("bundle.log", f"the report is about the log {facts['log']}, not {trust.origin}")
         if bundle_format.read(bundle).checkpoint != facts["checkpoint"]:
             raise ProofError("report.checkpoint", "the report and its proof name different checkpoints")
-        verify_bundle(bundle, trust, verdict, step)
+        sealed_at = format_time(datetime.fromisoformat(facts["sealed_at"]))
+        verify_bundle(bundle, trust, verdict, step, dated=[sealed_at])
     if expected is not None:
         _require_expected(facts, expected, verdict)
 

@@ -59,7 +59,8 @@ def ledger_state() -> dict[str, Any]:
         return {"tone": "warn", "icon": "rosette", "heading": "No checkpoint yet", "size": 0, "vouchers": []}
     problem = _problem(checkpoint.note)
     waiting = Pending.objects.count()
-    late = waiting and Pending.objects.filter(recorded_at__lt=clock.now() - _merge_delay()).exists()
+    since = ledger.waiting_since()
+    late = since is not None and since < clock.now() - _merge_delay()
     state = {
         "size": checkpoint.size,
         "root": checkpoint.root.hex(),

@@ -1,0 +1,56 @@
+"""`manage.py log`: what an operator does with the log as a whole: change its keys."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from compliance.ledger import keys, rotation
+from compliance.ledger.errors import LedgerError
+from compliance.proof.errors import ProofError
+from compliance.proof.times import parse_time
+
+
+class Command(BaseCommand):
+    """One word says what to do. Every step can be repeated after an interruption."""
+
+    help = "Change the keys of the log."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        words = parser.add_subparsers(dest="word", required=True)
+        rotate = words.add_parser("rotate-key", help="begin to change a key; with --finish, revoke the old one")
+        rotate.add_argument("use", nargs="?", choices=keys.USES, default=keys.LOG, help="which key (default: log)")
+        rotate.add_argument("--token", default="", metavar="URI", help="keep the new log key in a token (PKCS #11 URI)")
+        rotate.add_argument("--finish", action="store_true", help="revoke the old key; the new one signs alone")
+        rotate.add_argument("--effective-at", default="", metavar="TIME", help="with --finish: lost since, in UTC")
+        rotate.add_argument("--reason", choices=rotation.REASONS, default=rotation.SUPERSEDED, help="with --finish")
+        rotate.add_argument("--text", default="", help="with --finish: what happened, for the log")
+        words.add_parser("keys", help="name the keys that sign now, oldest first")
+
+    def handle(self, *_args: Any, word: str, **options: Any) -> None:
+        try:
+            self._keys() if word == "keys" else self._rotate(**options)
+        except LedgerError as error:
+            raise CommandError(str(error)) from None
+
+    def _rotate(self, *, use: str, token: str, finish: bool, **options: Any) -> None:
+        if not finish:
+            change = rotation.begin(use, uri=token)
+            self.stdout.write(f"The {use} key {change.new} is in the log, beside {change.old}.")
+            self.stdout.write("Give the trust folder to those who verify, and when they have it:")
+            self.stdout.write(f"    manage.py log rotate-key {use} --finish")
+            return
+        effective_at = None
+        if options["effective_at"]:
+            try:
+                effective_at = parse_time(options["effective_at"])
+            except ProofError as error:
+                raise CommandError(error.detail) from None
+        change = rotation.finish(use, effective_at=effective_at, reason=options["reason"], text=options["text"])
+        self.stdout.write(f"The {use} key {change.old} is revoked; {change.new} signs alone.")
+        self.stdout.write("Give the trust folder to those who verify, then destroy the old private key.")
+
+    def _keys(self) -> None:
+        for key in rotation.standing():
+            since = "waits for its place" if key.added is None else f"since entry {key.added}"
+            self.stdout.write(f"{key.use:<8} {key.id}  {since}, recorded {key.recorded_at}")
