@@ -6,7 +6,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error
 from django.db import connections
 
-from compliance.ledger import guards, startup
+from compliance.ledger import guards, startup, witnesses
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.models import LogState
 
@@ -26,14 +26,22 @@ def check_guards(databases: Sequence[str] | None = None, **_kwargs: Any) -> list
 
 
 def check_state(databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
-    """E002: the database is older than what was signed, or the signer's memory is lost."""
+    """E002: the database is older than what was signed, or the signer's memory is lost. E003: a witness's alarm, or a
+    policy of witnesses that cannot be understood.
+    """
     if "default" not in (databases or ()) or not _is_migrated("default"):
         return []
-    try:
-        startup.compare_with_signer()
-    except LedgerError as error:
-        return [Error(str(error), id="ledger.E002")]
-    return []
+    found: list[CheckMessage] = []
+    for id_, check in (
+        ("ledger.E002", startup.compare_with_signer),
+        ("ledger.E003", witnesses.operator_policy),
+        ("ledger.E003", witnesses.require_no_alarm),
+    ):
+        try:
+            check()
+        except LedgerError as error:
+            found.append(Error(str(error), id=id_))
+    return found
 
 
 def _is_migrated(using: str) -> bool:

@@ -64,5 +64,18 @@ class SignerRefused(LedgerError):
     """The signer will not sign this checkpoint: it does not follow from the last one it signed."""
 
 
+class WitnessAlarm(LedgerError):
+    """A witness knows another history of this log. Nothing is published until the operator has looked."""
+
+    def __init__(self, witness: str, why: str, evidence: str) -> None:
+        super().__init__(
+            f"Publishing is stopped: witness {witness} {why}. Either somebody signed another history with this log's "
+            f"key, or the database or the signer's memory went back, or the witness is wrong. Evidence: {evidence}. "
+            "Find out which. Then go on with: manage.py ledger go-on REASON"
+        )
+        self.witness = witness
+        self.why = why
+
+
 class StateRefused(LedgerError):
     """Database, signer store and published files do not belong together, so nothing may start on them."""

@@ -1,7 +1,8 @@
-"""Publishing: tiles and batches as files, a checkpoint signed over them, then the file `checkpoint`, in this order.
+"""Publishing: tiles and batches as files, a checkpoint signed over them, its cosignatures, then the file `checkpoint`.
 
 Each step can be done again: files come from committed rows and are compared if they are there; the signer remembers
-what it signed before it lets go of it; a checkpoint that was signed but not yet shown is shown the next time.
+what it signed before it lets go of it; a checkpoint that was signed but not yet shown, or not cosigned enough, is shown
+the next time, before anything newer is signed.
 """
 
 import logging
@@ -10,11 +11,12 @@ from datetime import datetime
 
 from compliance.jobs import clock
 from compliance.jobs.failpoints import reach
-from compliance.ledger import files, key_history, signer, startup, tiles
+from compliance.ledger import files, key_history, signer, startup, tiles, witnesses
 from compliance.ledger.errors import Damaged, NoLog
 from compliance.ledger.models import Checkpoint as CheckpointRow
 from compliance.ledger.models import LogState
 from compliance.ledger.transactions import unit_of_work
+from compliance.ledger.witnesses import Collected
 from compliance.proof import merkle, tile_proofs
 from compliance.proof.checkpoint import Checkpoint
 
@@ -43,7 +45,7 @@ def rebuild() -> Checkpoint | None:
             _require_tiles_give(last.checkpoint.size, last.checkpoint.root)
             sizes = list(CheckpointRow.objects.order_by("size").values_list("size", flat=True))
             tiles.keep_partial_tiles(sizes, last.checkpoint.size)
-            _show(last.note, last.checkpoint, last.signed_at)
+            _show(witnesses.collect(last.note, last.checkpoint), last.note, last.checkpoint, last.signed_at)
         return _publish()
 
 
@@ -52,10 +54,11 @@ def _publish() -> Checkpoint | None:
     if state is None:
         raise NoLog
     startup.compare_with_signer()
+    witnesses.require_no_alarm()
     last = signer.last_signed()
     if last is not None:
-        _show(last.note, last.checkpoint, last.signed_at)
-        if last.checkpoint.size == state.size:
+        collected = witnesses.collect(last.note, last.checkpoint)
+        if not _show(collected, last.note, last.checkpoint, last.signed_at) or last.checkpoint.size == state.size:
             return None
     elif state.size == 0:
         return None
@@ -73,9 +76,8 @@ def _publish() -> Checkpoint | None:
     )
     reach("ledger.publish.signed")
     checkpoint = Checkpoint.from_text(note.split("\n\n")[0] + "\n")
-    _show(note, checkpoint, now)
-    tiles.drop_superseded(published, state.size)
-    return checkpoint
+    is_shown = _show(witnesses.collect(note, checkpoint), note, checkpoint, now)
+    return checkpoint if is_shown else None
 
 
 def _require_tiles_give(size: int, root: bytes) -> None:
@@ -83,21 +85,37 @@ def _require_tiles_give(size: int, root: bytes) -> None:
         raise Damaged("tiles", f"the tiles of {size} entries give another root than the log has")
 
 
-def _show(note: str, checkpoint: Checkpoint, at: datetime) -> None:
-    """Keep the note as a row and as the file everybody reads, unless both are there."""
-    _record(note, checkpoint.size)
+def _show(collected: Collected, signed: str, checkpoint: Checkpoint, signed_at: datetime) -> bool:
+    """Keep the cosigned note as a row, the first time, and as the file everybody reads; False if it lacks witnesses.
+
+    The file gets the newest cosignatures; the row keeps those with which it was shown first, so that what was proven
+    under it stays byte for byte.
+    """
+    if not collected.may_be_shown:
+        return False
+    before = _record(collected.note, signed, checkpoint.size)
     reach("ledger.publish.recorded")
-    if tiles.read_checkpoint() != note:
+    shown = tiles.read_checkpoint()
+    if shown != collected.note:
+        is_renewed = shown is not None and shown.startswith(signed)
         path = tiles.folder() / tiles.CHECKPOINT
-        files.replace(path, note.encode())
-        os.utime(path, (at.timestamp(), at.timestamp()))
+        files.replace(path, collected.note.encode())
+        at = (clock.now() if is_renewed else signed_at).timestamp()  # a web server's cache goes by it
+        os.utime(path, (at, at))
     reach("ledger.publish.shown")
+    if before is not None:
+        tiles.drop_superseded(before, checkpoint.size)
+    return True
 
 
 @unit_of_work()
-def _record(note: str, size: int) -> None:
+def _record(cosigned: str, signed: str, size: int) -> int | None:
+    """Store the note unless its size is stored, and return the size published before it if it was stored now."""
     recorded = CheckpointRow.objects.filter(size=size).first()
     if recorded is None:
-        CheckpointRow.objects.create(size=size, note=note)
-    elif recorded.note != note:
+        before = CheckpointRow.objects.order_by("-size").values_list("size", flat=True).first() or 0
+        CheckpointRow.objects.create(size=size, note=cosigned)
+        return before
+    if not recorded.note.startswith(signed):
         raise Damaged(f"checkpoint {size}", "the row holds another note than the signer signed")
+    return None

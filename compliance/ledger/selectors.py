@@ -165,7 +165,12 @@ def latest_checkpoint() -> StoredCheckpoint | None:
     row = CheckpointRow.objects.order_by("-size").first()
     if row is None:
         return None
-    checkpoint = Checkpoint.from_text(note.split(row.note)[0])
+    text, lines = note.split(row.note)
+    checkpoint = Checkpoint.from_text(text)
+    shown = tiles.read_checkpoint()
+    if shown is not None and shown.startswith(f"{text}\n") and len(note.split(shown)[1]) > len(lines):
+        # Witnesses that were away when it was shown first cosigned it since.
+        return StoredCheckpoint(shown, checkpoint.size, checkpoint.root, _published_at())
     return StoredCheckpoint(row.note, checkpoint.size, checkpoint.root, _published_at())
 
 

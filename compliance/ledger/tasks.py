@@ -3,7 +3,7 @@
 import logging
 
 from compliance.jobs.registry import StartRefused, at_start, periodic
-from compliance.ledger import guards, integrate, publish, startup
+from compliance.ledger import guards, integrate, publish, startup, witnesses
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.models import LogState
 
@@ -15,11 +15,15 @@ LOOK_AT_GUARDS_EVERY_SECONDS = 3600
 
 @periodic("ledger.publish", every_seconds=PUBLISH_EVERY_SECONDS)
 def integrate_and_publish() -> None:
-    """Give committed batches their place and publish the checkpoint over them."""
+    """Give committed batches their place and publish the checkpoint over them.
+
+    After a witness's alarm nothing is published. It was logged when it was raised; status and health checks say it.
+    """
     if not LogState.objects.filter(id=1).exists():
         return
     integrate.integrate()
-    publish.publish(wait=False)
+    if witnesses.alarm() is None:
+        publish.publish(wait=False)
 
 
 @periodic("ledger.guards", every_seconds=LOOK_AT_GUARDS_EVERY_SECONDS)

@@ -10,7 +10,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
 from compliance.jobs import clock
-from compliance.ledger import selectors, startup
+from compliance.ledger import selectors, signer, startup, witnesses
 from compliance.ledger.errors import LedgerError
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024  # a few full batches with their tiles; below it the next ones would break off
@@ -72,9 +72,20 @@ def _checkpoint() -> str:
     return "ok"
 
 
+def _witnesses() -> str:
+    if witnesses.alarm() is not None:
+        return "a witness knows another history of this log: publishing is stopped"
+    signed = signer.last_signed()
+    if signed is None or witnesses.collected(signed.note).may_be_shown:
+        return "ok"
+    waiting = (clock.now() - signed.signed_at).total_seconds()
+    return "too few witnesses cosign" if waiting > settings.METERPROOF["MAX_MERGE_DELAY_SECONDS"] else "ok"
+
+
 CHECKS: dict[str, Callable[[], str]] = {
     "database": _database,
     "folders": _folders,
     "signer": _signer,
     "checkpoint": _checkpoint,
+    "witnesses": _witnesses,
 }

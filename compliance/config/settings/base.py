@@ -179,6 +179,10 @@ METERPROOF: dict[str, Any] = {
     "BLOB_DIR": Path(environment.text("METERPROOF_BLOB_DIR", str(VAR_DIR / "blobs"))),
     "REPORT_DIR": Path(environment.text("METERPROOF_REPORT_DIR", str(VAR_DIR / "reports"))),
     "AUTHORITY_DIR": Path(environment.text("METERPROOF_AUTHORITY_DIR", str(VAR_DIR / "authority"))),
+    "WITNESS_POLICY": Path(environment.text("METERPROOF_WITNESS_POLICY", str(VAR_DIR / "witness.policy"))),
+    "WITNESS_FAIL_CLOSED": environment.flag("METERPROOF_WITNESS_FAIL_CLOSED", default=True),
+    "WITNESS_TIMEOUT_SECONDS": environment.number("METERPROOF_WITNESS_TIMEOUT_SECONDS", 1),
+    "WITNESS_RENEW_SECONDS": environment.number("METERPROOF_WITNESS_RENEW_SECONDS", 300),
     "WITNESS_DIR": Path(environment.text("METERPROOF_WITNESS_DIR", str(VAR_DIR / "witness"))),
     "LOG_KEY": environment.text("METERPROOF_LOG_KEY"),  # PKCS #11 URI of a new log's key; empty: a file in SECRETS_DIR
     "HSM_MODULE": environment.text("METERPROOF_HSM_MODULE"),

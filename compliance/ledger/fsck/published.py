@@ -8,7 +8,7 @@ from typing import Final
 
 from django.conf import settings
 
-from compliance.ledger import signer, tiles
+from compliance.ledger import signer, tiles, witnesses
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.fsck.problems import FsckResult
 from compliance.ledger.models import Batch, LogState
@@ -22,21 +22,28 @@ from compliance.proof.log_keys import LogKeys
 
 _HASH: Final = merkle.HASH_BYTES
 _PAGE: Final = 500
+_BLANK: Final = "\n\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the signer remembers and what is published, at one moment between two publishings."""
+    """What the signer remembers and what is published, at one moment between two publishings.
+
+    `waits` says that the last checkpoint is signed but may not be shown: witnesses are missing, or one raised an alarm.
+    """
 
     signed: Signed | None
     note: str | None
+    waits: bool = False
 
 
 def look(result: FsckResult) -> Shown:
     """Take both while no publisher is at work. Notes an unreadable memory."""
     with signer.exclusive(wait=True):
         try:
-            return Shown(signer.last_signed(), tiles.read_checkpoint())
+            signed, shown = signer.last_signed(), tiles.read_checkpoint()
+            may_be_shown = signed is None or witnesses.collected(signed.note).may_be_shown
+            return Shown(signed, shown, not may_be_shown or witnesses.alarm() is not None)
         except LedgerError as error:
             result.add("signer.unreadable", f"{signer.MEMORY} of the signer", str(error))
             return Shown(None, tiles.read_checkpoint())
@@ -49,6 +56,7 @@ class PublishedLog:
         self._result = result
         self._log_keys = log_keys
         self._shown = shown
+        self._witnesses = witnesses.known_verifiers()
         self._size = self._published_size(shown.note)
         self._levels: list[list[bytes]] = []
         self._partial: dict[tuple[int, int], set[int]] = {}
@@ -214,6 +222,7 @@ class PublishedLog:
         try:
             opened = note.open_note(row.note, self._log_keys.verifiers_at(row.size))
             checkpoint = Checkpoint.from_text(opened.text)
+            self._check_cosignatures(row.note, checkpoint.origin)
         except ProofError as error:
             self._result.add(error.code, place, error.detail)
             return
@@ -227,6 +236,16 @@ class PublishedLog:
             self._result.add(
                 "checkpoint.root", place, "the signed root is not that of the entries: they were changed since"
             )
+
+    def _check_cosignatures(self, text: str, origin: str) -> None:
+        """Each line that is not the log's is the cosignature of a witness that was asked. Raises ProofError."""
+        named = {(verifier.name, verifier.id): verifier for verifier in self._witnesses}
+        for name, id_, _ in note.split(text)[1]:
+            if name == origin:
+                continue
+            if (name, id_) not in named:
+                raise ProofError("note.unknown_key", f"a line of {name}, whom nobody asked")
+            note.open_note(text, [named[name, id_]])
 
     def _compare_signer(self) -> None:
         """Memory, row and file hold one note: the last. A crash may leave them apart until the next publishing."""
@@ -242,17 +261,28 @@ class PublishedLog:
         except ProofError as error:
             self._result.add(error.code, place, error.detail)
         mend = "if publishing was interrupted, mend it with: manage.py ledger publish"
-        if self._shown.note != signed.note:
-            self._result.add("checkpoint.file", tiles.CHECKPOINT, f"it is not the note that was signed last; {mend}")
         row = CheckpointRow.objects.filter(size=signed.checkpoint.size).first()
-        if row is None or row.note != signed.note:
+        waits = row is None and self._shown.waits
+        expected = latest.note.partition("\n\n")[0] if waits and latest is not None else signed.note
+        if not (self._shown.note or "").startswith(expected) and not (waits and latest is None):
+            self._result.add("checkpoint.file", tiles.CHECKPOINT, f"it is not the note that was signed last; {mend}")
+        self._check_shown_cosignatures()
+        if not waits and (row is None or not row.note.startswith(signed.note)):
             self._result.add("checkpoint.row", f"checkpoint {signed.checkpoint.size}", f"not what was signed; {mend}")
         stored = CheckpointRow.objects.filter(size__lte=signed.checkpoint.size).count()
-        if stored != signed.number:
+        if stored != signed.number - waits:
             detail = f"{signed.number} were signed up to this one, {stored} are stored: one before it is missing"
             self._result.add("checkpoint.missing", f"checkpoint {signed.checkpoint.size}", detail)
         if latest is not None and latest.size > signed.checkpoint.size and not self._went_on():
             self._result.add("signer.behind", place, f"a checkpoint over {latest.size} entries is stored")
+
+    def _check_shown_cosignatures(self) -> None:
+        """Those in the file may be newer than those in the row."""
+        if self._shown.note is not None:
+            try:
+                self._check_cosignatures(self._shown.note, settings.METERPROOF["ORIGIN"])
+            except ProofError as error:
+                self._result.add(error.code, tiles.CHECKPOINT, error.detail)
 
     def _went_on(self) -> bool:
         """A publisher may have signed more since we looked."""
@@ -263,7 +293,8 @@ class PublishedLog:
         same.
         """
         size = _size_of(text)
-        if CheckpointRow.objects.filter(size=size, note=text or "").exists():
+        row = CheckpointRow.objects.filter(size=size).first()
+        if row is not None and text is not None and text.startswith(f"{row.note.partition(_BLANK)[0]}{_BLANK}"):
             return size
         return CheckpointRow.objects.order_by("-size").values_list("size", flat=True).first() or 0
 

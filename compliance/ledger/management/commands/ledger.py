@@ -4,11 +4,13 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from compliance.ledger import clock_guard, guards, integrate, publish, selectors, setup, signer, startup
+from compliance.ledger import clock_guard, guards, integrate, publish, selectors, setup, signer, startup, witnesses
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.models import Pending
+from compliance.proof.times import format_posix
 
 
 class Command(BaseCommand):
@@ -32,6 +34,11 @@ class Command(BaseCommand):
         words.add_parser(
             "guards", help="put up the guards of the insert-only tables again, naming those that were missing"
         )
+        words.add_parser(
+            "witnesses", help="say what each witness answered last, and write the trust folder with their policy"
+        )
+        going = words.add_parser("go-on", help="publish again after a witness's alarm; the reason is kept")
+        going.add_argument("reason", help="what was found out, in a sentence")
         words.add_parser("accept-clock", help="say that the clock is right although it is far ahead of the last entry")
 
     def handle(self, *_args: Any, word: str, **options: Any) -> None:
@@ -41,6 +48,8 @@ class Command(BaseCommand):
             "publish": lambda: self._publish(rebuild=options["rebuild"]),
             "status": self._status,
             "guards": self._guards,
+            "witnesses": self._witnesses,
+            "go-on": lambda: self._go_on(options["reason"]),
             "accept-clock": self._accept_clock,
         }
         try:
@@ -73,7 +82,9 @@ class Command(BaseCommand):
         self.stdout.write(f"last signed          {signed.checkpoint.size if signed else 'nothing yet'}")
         for name in guards.missing():
             self.stdout.write(self.style.ERROR(f"guard missing        {name}"))
+        self._say_witnesses()
         startup.compare_with_signer()
+        witnesses.require_no_alarm()
         self.stdout.write(self.style.SUCCESS("Database, signer and published files belong together."))
 
     def _guards(self) -> None:
@@ -84,6 +95,24 @@ class Command(BaseCommand):
         self.stdout.write(
             "All guards are up. Look what happened meanwhile with: manage.py fsck" if missing else "All guards are up."
         )
+
+    def _witnesses(self) -> None:
+        self._say_witnesses()
+        self.stdout.write(f"Trust folder: {setup.write_trust_folder()}")
+        witnesses.require_no_alarm()
+
+    def _say_witnesses(self) -> None:
+        for name, url, known in witnesses.standing():
+            at = f"size {known.size}" + (f", cosigned at {format_posix(known.time)}" if known.time else "")
+            self.stdout.write(f"witness {name:<12} {url or 'without address'}: {known.outcome}; {at}")
+        signed = signer.last_signed()
+        if signed is not None and not witnesses.collected(signed.note).may_be_shown:
+            self.stdout.write(self.style.ERROR(f"The checkpoint over {signed.checkpoint.size} waits for witnesses."))
+
+    def _go_on(self, reason: str) -> None:
+        raised = witnesses.go_on(reason)
+        self.stdout.write(f"Publishing goes on. Witness {raised.witness} said: {raised.why}")
+        self.stdout.write(f"It is asked again: take it out of {settings.METERPROOF['WITNESS_POLICY']} if it is wrong.")
 
     def _accept_clock(self) -> None:
         clock_guard.accept(however_long=True)
