@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import Any
 
 import orjson
+from django.db.models import Count, Min, Subquery
+from django.db.models.functions import Coalesce
 
 from compliance.ledger import tiles
 from compliance.ledger.append import event_key
@@ -151,13 +153,13 @@ def log_size() -> int:
     return LogState.objects.filter(id=1).values_list("size", flat=True).first() or 0
 
 
-def waiting_since() -> datetime | None:
-    """When the oldest batch was recorded that no published checkpoint lies over, None if there is none."""
-    published = CheckpointRow.objects.order_by("-size").values_list("size", flat=True).first() or 0
-    placed = LeafRange.objects.filter(first_index__gte=published).order_by("first_index").first()
-    if placed is not None:
-        return Entry.objects.filter(batch=placed.batch).values_list("recorded_at", flat=True).first()
-    return Pending.objects.order_by("recorded_at").values_list("recorded_at", flat=True).first()
+def waiting() -> tuple[int, datetime | None]:
+    """How many batches wait for their place, and when the oldest was recorded that is under no checkpoint."""
+    pending = Pending.objects.aggregate(number=Count("pk"), oldest=Min("recorded_at"))
+    published = CheckpointRow.objects.order_by("-size").values("size")[:1]
+    unpublished = LeafRange.objects.filter(first_index__gte=Coalesce(Subquery(published), 0)).order_by("first_index")
+    placed = Entry.objects.filter(batch=Subquery(unpublished.values("batch")[:1])).values_list("recorded_at", flat=True)
+    return pending["number"], placed.first() or pending["oldest"]
 
 
 def latest_checkpoint() -> StoredCheckpoint | None:

@@ -65,7 +65,7 @@ def _signer() -> str:
 def _checkpoint() -> str:
     if selectors.latest_checkpoint() is None:
         return "no checkpoint yet"
-    waiting = selectors.waiting_since()
+    _, waiting = selectors.waiting()
     limit = settings.METERPROOF["MAX_MERGE_DELAY_SECONDS"]
     if waiting is not None and (clock.now() - waiting).total_seconds() > limit:
         return "recorded entries wait longer than promised for a checkpoint"

@@ -19,7 +19,6 @@ from compliance.evidence import selectors as evidence
 from compliance.frameworks import selectors as frameworks
 from compliance.jobs import clock
 from compliance.ledger import selectors as ledger
-from compliance.ledger.models import Pending
 from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.errors import ProofError
 from compliance.proof.note import NoteVerifier, open_note
@@ -58,8 +57,7 @@ def ledger_state() -> dict[str, Any]:
     if checkpoint is None:
         return {"tone": "warn", "icon": "rosette", "heading": "No checkpoint yet", "size": 0, "vouchers": []}
     problem = _problem(checkpoint.note)
-    waiting = Pending.objects.count()
-    since = ledger.waiting_since()
+    waiting, since = ledger.waiting()
     late = since is not None and since < clock.now() - _merge_delay()
     state = {
         "size": checkpoint.size,
