@@ -15,14 +15,18 @@ from django.conf import settings
 from django.db import connection
 
 from compliance.jobs import clock
-from compliance.ledger import keys, selectors, tiles
+from compliance.ledger import key_history, keys, selectors, tiles
+from compliance.ledger.errors import NoLog
 from compliance.ledger.selectors import StoredBatch, StoredCheckpoint
 from compliance.proof import batch as batch_format
 from compliance.proof import bundle, dsse, heads, merkle, tile_proofs
+from compliance.proof import cose as cose_keys
+from compliance.proof import cose_receipt as cose
 from compliance.proof import subject as subjects
 from compliance.proof import tlog_proof as proof_file
 from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.layout import ReadTile
+from compliance.proof.witness_protocol import AddCheckpoint
 
 _LINKED: Final = "custody.linked"
 _REDACTED: Final = "entry.redacted"
@@ -47,6 +51,10 @@ class NotYetIncluded(Exception):
         self.detail = detail
 
 
+class NotPublished(Exception):
+    """What a proof was asked for is not there: no checkpoint of that size, or an entry whose bytes were redacted."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProvenEntry:
     """An entry with its place in the log. `value` is empty when the entry was redacted."""
@@ -64,18 +72,65 @@ class ProvenEntry:
 def tlog_proof(subject: str, seq: int) -> str:
     """The `.tlog-proof` of an entry under the latest checkpoint. Raises NotYetIncluded."""
     checkpoint = _latest()
-    leaf = selectors.leaf_index(subject, seq)
-    if leaf is None or leaf >= checkpoint.size:
-        raise NotYetIncluded(f"{subject} seq {seq} is recorded, but not yet under a checkpoint")
+    leaf = _leaf(subject, seq, checkpoint)
     path = tile_proofs.inclusion_path(tiles.read_tile, leaf, checkpoint.size)
     return proof_file.build(index=leaf, path=path, checkpoint=checkpoint.note)
 
 
-def consistency(first: int, second: int) -> list[bytes]:
-    """Proof that the log of `first` entries is the beginning of that of `second`, which must be published."""
-    if not 0 <= first <= second <= _latest().size:
-        raise NotYetIncluded(f"no checkpoint over {second} entries yet, or {first} is more than that")
-    return tile_proofs.consistency_path(tiles.read_tile, first, second)
+def cose_receipt(subject: str, seq: int) -> bytes:
+    """The COSE receipt of inclusion of an entry under the latest checkpoint. Raises NotYetIncluded."""
+    checkpoint = _latest()
+    leaf = _leaf(subject, seq, checkpoint)
+    path = tile_proofs.inclusion_path(tiles.read_tile, leaf, checkpoint.size)
+    entry = selectors.entry(subject, seq)
+    if entry is None or not entry.body:
+        raise NotPublished(f"the bytes of {subject} seq {seq} are gone")
+    merkle.verify_inclusion(
+        leaf_hash=merkle.leaf_hash(entry.body), index=leaf, size=checkpoint.size, path=path, root=checkpoint.root
+    )
+    return cose.sign_inclusion(
+        log=settings.METERPROOF["ORIGIN"],
+        subject=subject,
+        index=leaf,
+        size=checkpoint.size,
+        path=path,
+        root=checkpoint.root,
+        at=int(clock.now().timestamp()),
+        key=keys.receipt_key(),
+    )
+
+
+def consistency_proof(first: int, second: int) -> bytes:
+    """The proof that the log at the published size `first` is the beginning of that at `second`, with its checkpoint.
+
+    Raises NotPublished unless there is a checkpoint for each.
+    """
+    old, new = _published(first, second)
+    return AddCheckpoint(old.size, tuple(_consistency(old, new)), new.note).to_bytes()
+
+
+def consistency_receipt(first: int, second: int) -> bytes:
+    """The same as a COSE receipt. Raises NotPublished, also for equal sizes: there is nothing to prove then."""
+    old, new = _published(first, second)
+    if old.size in (0, new.size):
+        raise NotPublished("two equal sizes, or an empty log, have no receipt")
+    return cose.sign_consistency(
+        log=settings.METERPROOF["ORIGIN"],
+        first=old.size,
+        second=new.size,
+        path=_consistency(old, new),
+        root=new.root,
+        at=int(clock.now().timestamp()),
+        key=keys.receipt_key(),
+    )
+
+
+def receipt_key_set() -> bytes:
+    """Every key of receipts, also the revoked, as a COSE_KeySet, for COSE tools. Raises NotPublished without a log."""
+    try:
+        return cose_keys.key_set(key_history.read().receipt_keys)
+    except NoLog:
+        raise NotPublished("there is no log yet") from None
 
 
 def heads_statement(subject_texts: Iterable[str]) -> bytes:
@@ -108,6 +163,29 @@ def _latest() -> StoredCheckpoint:
     if checkpoint is None:
         raise NotYetIncluded("nothing has been published yet")
     return checkpoint
+
+
+def _leaf(subject: str, seq: int, checkpoint: StoredCheckpoint) -> int:
+    leaf = selectors.leaf_index(subject, seq)
+    if leaf is None or leaf >= checkpoint.size:
+        raise NotYetIncluded(f"{subject} seq {seq} is recorded, but not yet under a checkpoint")
+    return leaf
+
+
+def _published(first: int, second: int) -> tuple[StoredCheckpoint, StoredCheckpoint]:
+    old, new = selectors.checkpoint_at(first), selectors.checkpoint_at(second)
+    if old is None or new is None or first > second:
+        raise NotPublished(f"no checkpoints for {first} and then {second} entries")
+    return old, new
+
+
+def _consistency(old: StoredCheckpoint, new: StoredCheckpoint) -> list[bytes]:
+    """The path, which must lead from one root to the other: the receipt key signs for nothing it has not seen."""
+    path = tile_proofs.consistency_path(tiles.read_tile, old.size, new.size)
+    merkle.verify_consistency(
+        first_size=old.size, second_size=new.size, first_root=old.root, second_root=new.root, path=path
+    )
+    return path
 
 
 def _collect(

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> i
         for code, meaning in REASONS.items():
             print(f"{code:28} {meaning}", file=out)
         return 0
-    verdict = verify_file(options.file, options.policy, asked=Asked(options.keys, options.entry))
+    verdict = verify_file(options.file, options.policy, asked=Asked(options.keys, options.entry, options.checkpoint))
     if options.json:
         value = {"file": str(options.file), **verdict.to_object()}
         print(json.dumps(value, indent=2, ensure_ascii=False), file=out)
@@ -76,14 +76,20 @@ def _parser() -> argparse.ArgumentParser:
         "file",
         type=Path,
         metavar="FILE",
-        help="a proof bundle, receipt, batch, checkpoint, .tlog-proof, PDF report, or the folder of a log",
+        help="a proof bundle, receipt (JSON or COSE), batch, checkpoint, .tlog-proof, consistency proof, PDF report, "
+        "or the folder of a log",
     )
     verify.add_argument(
         "--policy", type=Path, required=True, metavar="TRUST", help="your trust folder, or the policy file in it"
     )
     verify.add_argument("--json", action="store_true", help="say it as JSON")
     verify.add_argument("--keys", type=Path, metavar="KEYS", help="registered keys, for a batch that stands alone")
-    verify.add_argument("--entry", type=Path, metavar="ENTRY", help="the entry's bytes, for a .tlog-proof")
+    verify.add_argument(
+        "--entry", type=Path, metavar="ENTRY", help="the entry's bytes, for a proof that it is in the log"
+    )
+    verify.add_argument(
+        "--checkpoint", type=Path, metavar="OLD", help="the older checkpoint that you kept, for a proof of consistency"
+    )
     commands.add_parser("reasons", help="list the reason codes")
     return parser
 

@@ -7,9 +7,24 @@ from compliance.proof import dsse, tlog_proof
 from compliance.proof.errors import NotCheckable, ProofError
 from compliance.proof.strict_json import split_members
 
-Kind = Literal["bundle", "receipt", "heads", "batch", "log", "report", "checkpoint", "proof file", "entry", "event"]
+Kind = Literal[
+    "bundle",
+    "receipt",
+    "heads",
+    "batch",
+    "log",
+    "report",
+    "checkpoint",
+    "proof file",
+    "consistency proof",
+    "COSE receipt",
+    "entry",
+    "event",
+]
 
 _LOOKED_AT: Final = 1_000_000  # bytes of a damaged file that are searched for the name of its format
+_COSE_SIGN1: Final = b"\xd2\x84"  # the tag 18 and the head of an array of four, in their shortest form
+_ADD_CHECKPOINT: Final = b"old "  # as in compliance/proof/witness_protocol.py
 _STATEMENTS: Final[dict[str, Kind]] = {
     dsse.RECEIPT_TYPE: "receipt",
     dsse.HEADS_TYPE: "heads",
@@ -27,11 +42,15 @@ def recognise(data: bytes, *, is_folder: bool = False) -> Kind:
         return "report"
     if data.startswith(tlog_proof.HEADER.encode()):
         return "proof file"
+    if data.startswith(_COSE_SIGN1):
+        return "COSE receipt"
+    if data.startswith(_ADD_CHECKPOINT):
+        return "consistency proof"
     if "\n\n\u2014 ".encode() in data and not data.lstrip().startswith((b"{", b"[")):
         return "checkpoint"
     kind = _kind_of_members(data) or _kind_of_words(data)
     if kind is None:
-        raise NotCheckable("file.unknown", "no bundle, receipt, batch, checkpoint, log folder or report")
+        raise NotCheckable("file.unknown", "no bundle, receipt, batch, checkpoint, proof file, log folder or report")
     return kind
 
 

@@ -127,9 +127,19 @@ def verify_inclusion(*, leaf_hash: bytes, index: int, size: int, path: Sequence[
 
     `path` holds 32-byte sibling hashes from leaf to root. Source: RFC 9162 section 2.1.3.2.
     """
+    _require_hashes("proof.inclusion", root)
+    if inclusion_root(leaf_hash=leaf_hash, index=index, size=size, path=path) != root:
+        raise ProofError("proof.inclusion", f"the path of leaf {index} leads to another root")
+
+
+def inclusion_root(*, leaf_hash: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
+    """The root that `path` leads to from `leaf_hash` at `index` in a tree of `size` leaves.
+
+    Raises ProofError if the path cannot be that leaf's. Source: RFC 9162 section 2.1.3.2.
+    """
     if not 0 <= index < size:
         raise ProofError("proof.inclusion", f"leaf {index} cannot be in a tree of {size}")
-    _require_hashes("proof.inclusion", leaf_hash, root, *path)
+    _require_hashes("proof.inclusion", leaf_hash, *path)
     first, last, running = index, size - 1, leaf_hash
     for sibling in path:
         if last == 0:
@@ -145,8 +155,7 @@ def verify_inclusion(*, leaf_hash: bytes, index: int, size: int, path: Sequence[
         last >>= 1
     if last != 0:
         raise ProofError("proof.inclusion", f"the path of leaf {index} is too short")
-    if running != root:
-        raise ProofError("proof.inclusion", f"the path of leaf {index} leads to another root")
+    return running
 
 
 def consistency_path(leaf_hashes: Sequence[bytes], first: int) -> list[bytes]:
@@ -187,6 +196,20 @@ def verify_consistency(
         if path or first_root != EMPTY_ROOT:
             raise ProofError("proof.consistency", "the empty tree has one root and needs no path")
         return
+    new = consistency_root(first_size=first_size, second_size=second_size, first_root=first_root, path=path)
+    if new != second_root:
+        raise ProofError("proof.consistency", "the path does not give the newer root")
+
+
+def consistency_root(*, first_size: int, second_size: int, first_root: bytes, path: Sequence[bytes]) -> bytes:
+    """The root of the tree of `second_size` leaves that `path` proves to begin with the one of `first_root`.
+
+    For 0 < `first_size` < `second_size`, where there is something to prove; raises ProofError else, and if the path
+    does not give `first_root`. Source: RFC 9162 section 2.1.4.2.
+    """
+    _require_hashes("proof.consistency", first_root, *path)
+    if not 0 < first_size < second_size:
+        raise ProofError("proof.consistency", f"a tree of {first_size} in one of {second_size} needs no path")
     if not path:
         raise ProofError("proof.consistency", "the path is empty")
     hashes = list(path)
@@ -214,8 +237,7 @@ def verify_consistency(
         raise ProofError("proof.consistency", "the path is too short")
     if old != first_root:
         raise ProofError("proof.consistency", "the path does not give the older root")
-    if new != second_root:
-        raise ProofError("proof.consistency", "the path does not give the newer root")
+    return new
 
 
 def _level_above(level: Sequence[bytes]) -> list[bytes]:

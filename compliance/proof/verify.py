@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from compliance.proof import batch, canonical, entry, event, heads, receipt
+from compliance.proof import batch, canonical, cose_receipt, entry, event, heads, receipt
 from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.dsse import MAX_STATEMENT_BYTES
 from compliance.proof.errors import NotCheckable, ProofError
 from compliance.proof.history import open_checkpoint
 from compliance.proof.keys import PublicKey
 from compliance.proof.kinds import Kind, recognise
-from compliance.proof.merkle import leaf_hash
-from compliance.proof.note import MAX_NOTE_BYTES
+from compliance.proof.merkle import leaf_hash, verify_consistency
+from compliance.proof.note import MAX_NOTE_BYTES, open_note
 from compliance.proof.steps import Step, Verdict
 from compliance.proof.strict_json import parse
 from compliance.proof.subject import is_organisation_id
@@ -25,6 +25,7 @@ from compliance.proof.tlog_proof import TlogProof
 from compliance.proof.trust import TrustFolder
 from compliance.proof.verify_bundle import read_revocations, verify_bundle
 from compliance.proof.verify_log import verify_log
+from compliance.proof.witness_protocol import AddCheckpoint
 
 MAX_FILE_BYTES: Final = batch.MAX_BATCH_BYTES
 
@@ -33,10 +34,15 @@ RegisteredKeys = Mapping[str, tuple[str, PublicKey]]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What besides FILE and TRUST was given: the registered keys for a lone batch, the entry for a proof file."""
+    """What besides FILE and TRUST was given.
+
+    The registered keys for a lone batch, the entry for a proof of inclusion, the older checkpoint for one of
+    consistency.
+    """
 
     keys: Path | None = None
     entry: Path | None = None
+    checkpoint: Path | None = None
 
 
 def verify_file(path: str | Path, trust: str | Path, *, asked: Asked | None = None) -> Verdict:
@@ -165,11 +171,53 @@ def verify_proof_file(data: bytes, trust: TrustFolder, asked: Asked, verdict: Ve
     step.say(f"leaf {proof.index}, a path of {len(proof.path)} hashes")
     checkpoint = _open_checkpoint_bytes(proof.checkpoint.encode(), trust, verdict)
     with verdict.step("Inclusion") as inclusion:
-        if asked.entry is None:
-            raise NotCheckable("file.missing", "give the bytes of the entry with --entry")
-        data = _read_file(asked.entry)
-        proof.verify(leaf_hash=leaf_hash(data), checkpoint=checkpoint)
+        proof.verify(leaf_hash=leaf_hash(_read_entry(asked)), checkpoint=checkpoint)
         inclusion.say(f"the entry is leaf {proof.index} of the {checkpoint.size:,} under this checkpoint")
+
+
+def verify_consistency_file(data: bytes, trust: TrustFolder, asked: Asked, verdict: Verdict, step: Step) -> None:
+    """A proof that the log under an older checkpoint, which the relying party kept, is the beginning of a newer one."""
+    try:
+        proof = AddCheckpoint.from_bytes(data)
+    except ProofError as error:
+        raise ProofError("proof.form", error.detail) from None
+    step.say(f"from {proof.old_size:,} entries, a path of {len(proof.proof)} hashes")
+    new = _open_checkpoint_bytes(proof.checkpoint.encode(), trust, verdict)
+    old = _open_older_checkpoint(asked, trust)
+    with verdict.step("Consistency") as consistency:
+        _require_size(old, proof.old_size)
+        verify_consistency(
+            first_size=old.size, second_size=new.size, first_root=old.root, second_root=new.root, path=proof.proof
+        )
+        consistency.say(f"the log of {old.size:,} entries that you knew is the beginning of that of {new.size:,}")
+
+
+def verify_cose_receipt(data: bytes, trust: TrustFolder, asked: Asked, verdict: Verdict, step: Step) -> None:
+    """A COSE receipt (RFC 9942) with the entry that it is about, or with the older checkpoint that it continues."""
+    read = cose_receipt.read(data)
+    verdict.facts["subject"] = read.subject
+    key = cose_receipt.key_of(read.signed, trust.receipt_keys)
+    _require_standing_receipt_key(key.keyid, read.issued_at, trust, verdict, step)
+    if isinstance(read, cose_receipt.InclusionReceipt):
+        step.say(f"of inclusion, issued {read.issued_at}: leaf {read.index:,} of {read.size:,}, {read.subject}")
+        with verdict.step("Inclusion") as inclusion:
+            leaf = _read_entry(asked)
+            stated = entry.read(leaf)
+            root = read.verify(trust.receipt_keys, log=trust.origin, entry=leaf, subject=stated["subject"])
+            inclusion.say(f"the entry is leaf {read.index:,} of the {read.size:,} under the root {root.hex()}")
+            _say_signed_root(inclusion, verdict)
+        return
+    step.say(f"of consistency, issued {read.issued_at}: from {read.first:,} entries to {read.second:,}")
+    old = _open_older_checkpoint(asked, trust)
+    with verdict.step("Consistency") as consistency:
+        if old.size != read.first:
+            raise ProofError(
+                "proof.consistency", f"a receipt from {read.first} entries, your checkpoint has {old.size}"
+            )
+        root = read.verify(trust.receipt_keys, log=trust.origin, first_root=old.root)
+        consistency.say(f"the log of {old.size:,} entries that you knew is the beginning of that of {read.second:,}")
+        consistency.say(f"the newer root is {root.hex()}")
+        _say_signed_root(consistency, verdict)
 
 
 def verify_report(data: bytes, trust: TrustFolder, verdict: Verdict) -> None:
@@ -210,6 +258,8 @@ VERIFIERS: Final[Mapping[Kind, Callable[[bytes, TrustFolder, Asked, Verdict, Ste
     "heads": verify_heads,
     "batch": verify_batch,
     "proof file": verify_proof_file,
+    "consistency proof": verify_consistency_file,
+    "COSE receipt": verify_cose_receipt,
 }
 
 
@@ -223,6 +273,40 @@ def _require_standing_receipt_key(keyid: str, issued_at: str, trust: TrustFolder
     verdict.note(
         f"its key was revoked from {end.effective_at} on ({end.reason}), and only itself says that it is older", step
     )
+
+
+def _say_signed_root(step: Step, verdict: Verdict) -> None:
+    step.say("signed by your receipt key over that root")
+    verdict.note("a receipt carries no checkpoint: no witness and no time stamp stands behind its root", step)
+
+
+def _require_size(old: Checkpoint, size: int) -> None:
+    if old.size != size:
+        raise ProofError("proof.consistency", f"a proof from {size} entries, your checkpoint has {old.size}")
+
+
+def _read_entry(asked: Asked) -> bytes:
+    if asked.entry is None:
+        raise NotCheckable("file.missing", "give the bytes of the entry with --entry")
+    return _read_file(asked.entry)
+
+
+def _open_older_checkpoint(asked: Asked, trust: TrustFolder) -> Checkpoint:
+    """The checkpoint that the relying party kept: signed by the log's key, whoever else did not cosign it then."""
+    if asked.checkpoint is None:
+        raise NotCheckable("file.missing", "give the older checkpoint that you kept with --checkpoint")
+    try:
+        text = _read_file(asked.checkpoint).decode("utf-8")
+    except UnicodeDecodeError:
+        raise ProofError("note.form", "not UTF-8", place=asked.checkpoint.name) from None
+    try:
+        opened = open_note(text, trust.log_keys)
+        checkpoint = Checkpoint.from_text(opened.text)
+        if checkpoint.origin != trust.origin:
+            raise ProofError("checkpoint.origin", f"a checkpoint of {checkpoint.origin}, not of {trust.origin}")
+    except ProofError as error:
+        raise error.within(asked.checkpoint.name) from None
+    return checkpoint
 
 
 def _open_checkpoint_bytes(data: bytes, trust: TrustFolder, verdict: Verdict) -> Checkpoint:

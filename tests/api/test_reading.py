@@ -1,14 +1,21 @@
 """Reading back: events, proofs, meters, bundles, the public log; each organisation its own part."""
 
+import itertools
+import re
+from pathlib import Path
+
 import pytest
+from django.conf import settings
 
 from compliance.accounts.models import Organisation
-from compliance.ledger import integrate, keys, publish, setup
-from compliance.proof import dsse
+from compliance.ledger import integrate, keys, publish, selectors, setup
+from compliance.proof import dsse, merkle
+from compliance.proof import receipt as receipt_format
 from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.note import NoteVerifier, open_note
 from compliance.proof.tlog_proof import TlogProof
-from compliance.proof.verify import verify_file
+from compliance.proof.verify import Asked, verify_file
+from compliance.proof.witness_protocol import AddCheckpoint
 from tests.accounts import world as accounts
 from tests.api.machines import MANUFACTURER_SCOPES, NOBODY, machine, problem
 from tests.custody import world
@@ -73,8 +80,96 @@ class TestEvents:
     )
     def test_what_is_not_there(self, factory, recorded, place):
         path = place.format(batch=recorded.batch_id, upper=recorded.batch_id.upper())
-        for end in ("", "/receipt", "/proof"):
+        for end in ("", "/receipt", "/proof", "/entry", "/cose-receipt"):
             problem(factory.get(f"/api/v1/events/{path}{end}"), 404, "not_found")
+
+    def test_first_the_promise_then_the_proofs_and_the_verifier_accepts_each(self, factory, recorded, tmp_path):
+        """The receipt comes with the recording; entry, tlog-proof and COSE receipt are what the command takes."""
+        path = f"/api/v1/events/{recorded.batch_id}/0"
+        promised = factory.get(f"{path}/receipt")
+        payload = receipt_format.read(promised.content).payload
+        assert payload["issued_at"] < payload["merge_by"]
+        problem(factory.get(f"{path}/cose-receipt"), 409, "proof.pending")
+        put_under_a_checkpoint()
+        files = {name: tmp_path / name for name in ("receipt", "entry", "proof", "cose-receipt")}
+        for name, file in files.items():
+            file.write_bytes(factory.get(f"{path}/{name}").content)
+        trust = setup.write_trust_folder()
+        assert verify_file(files["receipt"], trust).exit_status == 0
+        for name, kind in (("proof", "proof file"), ("cose-receipt", "COSE receipt")):
+            verdict = verify_file(files[name], trust, asked=Asked(entry=files["entry"]))
+            assert (verdict.error, verdict.kind) == (None, kind)
+            files["wrong"] = tmp_path / "wrong"
+            files["wrong"].write_bytes(files["entry"].read_bytes().replace(b'"seq":0', b'"seq":1'))
+            assert verify_file(files[name], trust, asked=Asked(entry=files["wrong"])).exit_status == 1
+            assert verify_file(files[name], trust).exit_status == 2
+        assert payload["entries"][0]["hash"] == merkle.leaf_hash(files["entry"].read_bytes()).hex()
+
+    def test_the_walk_with_other_peoples_tools(self, factory, recorded, tmp_path, monkeypatch, capsys):
+        """docs/formats/verify.md, "Checking without our code": its programs run on what its requests answer."""
+        put_under_a_checkpoint()
+        event = f"/api/v1/events/{recorded.batch_id}/0"
+        for name, media_type, response in (
+            ("event.entry", "application/octet-stream", factory.get(f"{event}/entry")),
+            ("event.tlog-proof", "text/plain; charset=utf-8", factory.get(f"{event}/proof")),
+            ("event.cose", 'application/cose; cose-type="cose-sign1"', factory.get(f"{event}/cose-receipt")),
+            ("receipt-keys.cbor", "application/cose-key-set", NOBODY.get("/log/receipt-keys")),
+            ("log.vkey", "application/json", NOBODY.get("/api/v1/service")),
+        ):
+            assert response["Content-Type"] == media_type
+            content = response.json()["log_key"].encode() if name == "log.vkey" else response.content
+            (tmp_path / name).write_bytes(content)
+        page = (settings.BASE_DIR / "docs/formats/verify.md").read_text("utf-8")
+        programs = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+        assert len(programs) == 2
+        monkeypatch.chdir(tmp_path)
+        for program in programs:
+            exec(compile(program, "verify.md", "exec"), {})  # noqa: S102  # the page's own text
+        origin, size = settings.METERPROOF["ORIGIN"], selectors.log_size()
+        leaf = selectors.leaf_index(world.title(1), 0)
+        assert capsys.readouterr().out.splitlines() == [
+            f"{origin} {world.title(1)} leaf {leaf} of {size}",
+            f"leaf {leaf} of {size} in {origin}",
+        ]
+
+
+class TestConsistency:
+    """From any published size to any later one, for everybody."""
+
+    def test_between_any_two_published_sizes(self, elster, tmp_path):
+        kept: dict[int, Path] = {}
+        for number in range(1, 5):
+            elster.send(*(world.born(10 * number + more) for more in range(number)))
+            put_under_a_checkpoint()
+            note = NOBODY.get("/log/checkpoint").content
+            size = Checkpoint.from_text(note.decode().split("\n\n")[0] + "\n").size
+            kept[size] = tmp_path / f"checkpoint.{size}"
+            kept[size].write_bytes(note)
+        trust = setup.write_trust_folder()
+        assert len(kept) == 4
+        for old, new in itertools.combinations(sorted(kept), 2):
+            for end in ("", ".cose"):
+                response = NOBODY.get(f"/log/consistency/{old}/{new}{end}")
+                assert response["Access-Control-Allow-Origin"] == "*"
+                file = tmp_path / f"proof{end}"
+                file.write_bytes(response.content)
+                assert verify_file(file, trust, asked=Asked(checkpoint=kept[old])).error is None
+                assert verify_file(file, trust, asked=Asked(checkpoint=kept[new])).exit_status == 1
+                assert verify_file(file, trust).exit_status == 2
+        same = AddCheckpoint.from_bytes(NOBODY.get(f"/log/consistency/{new}/{new}").content)
+        assert (same.proof, same.checkpoint) == ((), kept[new].read_text())
+        unpublished = next(size for size in itertools.count(1) if size not in kept)
+        for path in (
+            f"{new}/{old}",
+            f"{unpublished}/{new}",
+            f"{old}/{new + 1}",
+            f"{new}/{new}.cose",
+            f"0{old}/{new}",
+            f"{old}/{new}.txt",
+            f"{old}",
+            f"{old}/{'9' * 17}",
+        ):
+            assert NOBODY.get(f"/log/consistency/{path}").status_code == 404, path
 
 
 class TestSubjects:

@@ -14,16 +14,16 @@ from compliance.ledger import integrate, key_history, keys, proofs, publish, rot
 from compliance.ledger.append import append_batch
 from compliance.ledger.errors import KeyUnavailable, LedgerError
 from compliance.ledger.models import LogState
-from compliance.proof import note
+from compliance.proof import cose_receipt, note
 from compliance.proof.errors import ProofError
 from compliance.proof.history import open_checkpoint
 from compliance.proof.keys import PrivateKey
 from compliance.proof.log_keys import Revocation
 from compliance.proof.note import NoteSigner
 from compliance.proof.steps import Verdict
-from compliance.proof.times import format_time
+from compliance.proof.times import format_time, parse_time
 from compliance.proof.trust import TrustFolder
-from compliance.proof.verify import verify_file
+from compliance.proof.verify import Asked, verify_file
 from tests.ledger.processes import Child
 from tests.ledger.world import Factory, found, meter, received
 from tests.proof import time_stamps
@@ -43,13 +43,16 @@ class Shown:
         (at / "receipt").write_bytes(sent.receipt)
         (at / "checkpoint").write_bytes((tiles.folder() / "checkpoint").read_bytes())
         (at / "meter.proof").write_bytes(proofs.proof_bundle([meter(1)]))
+        (at / "entry").write_bytes(selectors.chain(meter(1))[-1].body)
+        (at / "cose").write_bytes(proofs.cose_receipt(meter(1), selectors.chain(meter(1))[-1].seq))
         shutil.copytree(settings.METERPROOF["TRUST_DIR"], at / "trust")
 
     def verify(self, trust: Path | None = None) -> dict[str, str]:
         """What does not verify, and why: with the trust folder of today unless another is given."""
         wrong = {}
-        for name in ("receipt", "checkpoint", "meter.proof"):
-            verdict = verify_file(self._at / name, trust or settings.METERPROOF["TRUST_DIR"])
+        asked = Asked(entry=self._at / "entry")
+        for name in ("receipt", "checkpoint", "meter.proof", "cose"):
+            verdict = verify_file(self._at / name, trust or settings.METERPROOF["TRUST_DIR"], asked=asked)
             if verdict.error is not None:
                 wrong[name] = verdict.error.code
         return wrong
@@ -150,7 +153,11 @@ def test_a_receipt_key_is_changed_in_mid_stream(factory: Factory, tmp_path: Path
     rotation.finish(keys.RECEIPTS)
     after = Shown(factory, tmp_path / "after")
     assert before.verify() == between.verify() == after.verify() == after.verify(between.trust) == {}
-    assert after.verify(before.trust) == {"receipt": "receipt.key", "meter.proof": "receipt.key"}
+    assert after.verify(before.trust) == {
+        "receipt": "receipt.key",
+        "meter.proof": "receipt.key",
+        "cose": "receipt.key",
+    }
     assert keys.receipt_key().public.keyid == change.new
     sound()
     late = tmp_path / "late"
@@ -159,7 +166,27 @@ def test_a_receipt_key_is_changed_in_mid_stream(factory: Factory, tmp_path: Path
     old = PrivateKey.from_pem((settings.METERPROOF["SECRETS_DIR"] / "receipts.pem").read_bytes())
     forged = forge_receipt(tmp_path / "before" / "receipt", old, issued_at=end)
     (late / "receipt").write_bytes(forged)
-    assert verify_file(late / "receipt", settings.METERPROOF["TRUST_DIR"]).error.code == "key.revoked"  # type: ignore[union-attr]
+    (late / "cose").write_bytes(forge_cose(tmp_path / "before" / "cose", old, issued_at=end))
+    for name in ("receipt", "cose"):
+        error = verify_file(late / name, settings.METERPROOF["TRUST_DIR"]).error
+        assert error is not None
+        assert error.code == "key.revoked"
+
+
+def forge_cose(path: Path, key: PrivateKey, *, issued_at: str) -> bytes:
+    """The COSE receipt at `path` as the owner of `key` would date it."""
+    read = cose_receipt.read(path.read_bytes())
+    assert isinstance(read, cose_receipt.InclusionReceipt)
+    return cose_receipt.sign_inclusion(
+        log=read.issuer,
+        subject=read.subject,
+        index=read.index,
+        size=read.size,
+        path=read.path,
+        root=bytes(32),
+        at=int(parse_time(issued_at).timestamp()) + 1,
+        key=key,
+    )
 
 
 def forge_receipt(path: Path, key: PrivateKey, *, issued_at: str) -> bytes:

@@ -76,6 +76,13 @@ def test_a_bundle_that_ends_too_early_is_refused(data):
     assert refused.value.code == "entries.form"
 
 
+def test_the_sample_log_of_others_begins_empty():
+    verifier = NoteVerifier.from_vkey((VECTORS / "tlog-tiles/tessera-log.vkey").read_text().strip())
+    empty = Checkpoint.from_text(note.open_note((SAMPLE / "checkpoint.0").read_text(), [verifier]).text)
+    assert (empty.size, empty.root) == (0, merkle.EMPTY_ROOT)
+    assert (SAMPLE / "checkpoint").read_text() == (SAMPLE / "checkpoint.15").read_text()
+
+
 @pytest.mark.parametrize("size", [1, 2, 5, 8, 15])
 def test_the_sample_log_of_others(size):
     """A log made by Tessera: its checkpoint, tiles and entry bundles."""

@@ -1,8 +1,10 @@
 """RFC 3161 tokens over a checkpoint: the official ones, our own, and those nobody should believe."""
 
+import hashlib
 from datetime import timedelta
 
 import pytest
+from asn1crypto import tsp
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -34,6 +36,16 @@ def test_official_tokens(name):
     with pytest.raises(ProofError) as untrusted:
         time_tokens.verify_token(token, DATA, roots=[OURS.root])
     assert "no way" in untrusted.value.detail
+
+
+def test_the_official_request():
+    """What the SHA-512 token answers: its imprint is that of the data."""
+    asked = tsp.TimeStampReq.load((FOLDER / "request.der").read_bytes(), strict=True)
+    assert asked["message_imprint"]["hashed_message"].native == hashlib.sha512(DATA).digest()
+    answer = tsp.TimeStampResp.load((FOLDER / "response-sha512.tsr").read_bytes(), strict=True)
+    stated = answer["time_stamp_token"]["content"]["encap_content_info"]["content"].parsed
+    assert stated["message_imprint"].native == asked["message_imprint"].native
+    assert asked["cert_req"].native
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from compliance.api.visible import VisibleEntry, batch_of, entry_of
 from compliance.custody import selectors as custody
 from compliance.ledger import proofs
 from compliance.ledger import selectors as ledger
+from compliance.proof import cose_receipt
 from compliance.proof import subject as subjects
 from compliance.proof.times import format_time
 
@@ -135,6 +136,54 @@ class EventProof(EventView):
         name = f"{batch_id[:16]}-{index}.tlog-proof"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return HttpResponse(text, content_type="text/plain; charset=utf-8", headers=headers)
+
+
+class EventEntry(EventView):
+    """`/api/v1/events/{batch_id}/{index}/entry`"""
+
+    @operation(
+        "get_entry",
+        "The entry's bytes",
+        tag=TAG,
+        answer=bytes,
+        media_type="application/octet-stream",
+        action="meter.read",
+        also=(404,),
+        parameters=PLACE,
+        description=(
+            "The canonical JSON that is the leaf of the log, byte for byte: what a proof of inclusion is about. "
+            "404 when the entry was redacted."
+        ),
+    )
+    def get(self, request: Request, batch_id: str, index: str) -> HttpResponse:
+        body = self.found(self.entry(batch_id, index).entry.body or None)
+        headers = {"Content-Disposition": f'attachment; filename="{batch_id[:16]}-{index}.entry"'}
+        return HttpResponse(body, content_type="application/octet-stream", headers=headers)
+
+
+class EventCose(EventView):
+    """`/api/v1/events/{batch_id}/{index}/cose-receipt`"""
+
+    @operation(
+        "get_cose_receipt",
+        "COSE receipt that the event is in the log",
+        tag=TAG,
+        answer=bytes,
+        media_type="application/cose",
+        action="meter.read",
+        also=(404, 409),
+        parameters=PLACE,
+        description=(
+            "A receipt of inclusion by RFC 9942, signed by the receipt key over the root of the latest checkpoint; 409 "
+            "with Retry-After while none covers the event, 404 when the entry was redacted."
+        ),
+    )
+    def get(self, request: Request, batch_id: str, index: str) -> HttpResponse:
+        entry = self.entry(batch_id, index).entry
+        self.found(entry.body or None)
+        receipt = proofs.cose_receipt(entry.subject, entry.seq)
+        headers = {"Content-Disposition": f'attachment; filename="{batch_id[:16]}-{index}{cose_receipt.SUFFIX}"'}
+        return HttpResponse(receipt, content_type=cose_receipt.MEDIA_TYPE, headers=headers)
 
 
 class SubjectLookup(ApiView):
