@@ -1,6 +1,7 @@
 """The offline verifier as a command: `python -m compliance.proof verify FILE --policy TRUST [--json]`.
 
-Exit 0: nothing bad. 1: something does not verify. 2: it could not be checked. No network, no account, no database.
+Exit 0: nothing bad. 1: something does not verify. 2: it could not be checked. No account, no database, and no network
+but for `monitor`, which follows a log from outside.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from compliance.proof.errors import REASONS
+from compliance.proof.monitor import command as monitor
 from compliance.proof.steps import Step, Verdict
 from compliance.proof.verify import Asked, verify_file
 
@@ -25,6 +27,8 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> i
         for code, meaning in REASONS.items():
             print(f"{code:28} {meaning}", file=out)
         return 0
+    if options.command == "monitor":
+        return monitor.run(options, out)
     verdict = verify_file(options.file, options.policy, asked=Asked(options.keys, options.entry, options.checkpoint))
     if options.json:
         value = {"file": str(options.file), **verdict.to_object()}
@@ -89,6 +93,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.add_argument(
         "--checkpoint", type=Path, metavar="OLD", help="the older checkpoint that you kept, for a proof of consistency"
+    )
+    monitor.add_arguments(
+        commands.add_parser(
+            "monitor",
+            help="follow a log from outside and keep evidence",
+            description="For cron. Exit status: 0 all is well, 1 something is wrong, 2 it could not be checked.",
+        )
     )
     commands.add_parser("reasons", help="list the reason codes")
     return parser
