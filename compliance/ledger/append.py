@@ -44,6 +44,7 @@ __all__ = [
     "PlatformLog",
     "append_batch",
     "event_key",
+    "event_keys",
     "hooks",
     "platform_batch",
     "register_applier",
@@ -168,6 +169,17 @@ def hooks(*, appliers: Sequence[tuple[str, Applier]] = (), locks: Sequence[LockH
 def event_key(author: str, event_id: str) -> bytes:
     """Sixteen bytes that stand for an author's event id for ever."""
     return hashlib.sha256(f"{author}:{event_id}".encode()).digest()[:16]
+
+
+def event_keys(author: str, event_ids: Sequence[str]) -> list[bytes]:
+    """`event_key` of many events of one author."""
+    begun = hashlib.sha256(f"{author}:".encode())
+    keys: list[bytes] = []
+    for event_id in event_ids:
+        key = begun.copy()
+        key.update(event_id.encode())
+        keys.append(key.digest()[:16])
+    return keys
 
 
 def append_batch(batch: IncomingBatch, *, refused: Mapping[int, str] | None = None) -> Appended:

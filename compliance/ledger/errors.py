@@ -79,3 +79,7 @@ class WitnessAlarm(LedgerError):
 
 class StateRefused(LedgerError):
     """Database, signer store and published files do not belong together, so nothing may start on them."""
+
+
+class NotRead(LedgerError):
+    """A part of the log could not be read, so that nothing can be said about the whole."""

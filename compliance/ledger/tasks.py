@@ -1,10 +1,13 @@
 """What the worker does for the log."""
 
 import logging
+from typing import Any
 
-from compliance.jobs.registry import StartRefused, at_start, periodic
+from compliance.jobs.registry import StartRefused, at_start, periodic, task
+from compliance.jobs.worker import RunningJob
 from compliance.ledger import guards, integrate, publish, startup, witnesses
 from compliance.ledger.errors import LedgerError
+from compliance.ledger.fsck.processes import PART_TASK, read_for_job
 from compliance.ledger.models import LogState
 
 logger = logging.getLogger(__name__)
@@ -31,6 +34,12 @@ def look_at_guards() -> None:
     """Say so when the database would let recorded rows be changed."""
     for name in guards.missing():
         logger.error("the guard %s is missing: recorded rows could be changed. Look with: manage.py fsck", name)
+
+
+@task(PART_TASK)
+def read_part_of_the_log(_job: RunningJob, **part: Any) -> dict[str, Any]:
+    """Read one part of the log for an fsck that somebody started with --workers. Reads only, so twice does no harm."""
+    return read_for_job(**part)
 
 
 @at_start

@@ -107,9 +107,8 @@ def drop_superseded(old_size: int, new_size: int) -> None:
 
 def batch_file(envelope: bytes, event_hashes: bytes) -> bytes:
     """Canonical `{envelope,event_hashes}` around the stored envelope."""
-    size = merkle.HASH_BYTES
-    listed = ",".join(f'"{event_hashes[at : at + size].hex()}"' for at in range(0, len(event_hashes), size))
-    return b'{"envelope":%b,"event_hashes":[%b]}' % (envelope, listed.encode())
+    listed = event_hashes.hex(",", -merkle.HASH_BYTES).replace(",", '","')
+    return b'{"envelope":%b,"event_hashes":["%b"]}' % (envelope, listed.encode())
 
 
 def _pieces(first: int, last: int) -> Iterator[tuple[int, list[Leaf]]]:

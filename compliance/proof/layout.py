@@ -4,6 +4,7 @@ Pure functions; who stores tiles, and where, is not known here.
 """
 
 import re
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -116,12 +117,13 @@ def split_tile(tile: bytes) -> list[bytes]:
 
 def encode_entry_bundle(entries: Sequence[bytes]) -> bytes:
     """The file of an entry bundle: each entry with its length in two bytes before it."""
-    parts: list[bytes] = []
-    for entry in entries:
-        if len(entry) > MAX_ENTRY_BYTES:
-            raise ProofError("entries.form", f"an entry of {len(entry)} bytes, at most {MAX_ENTRY_BYTES} fit")
-        parts.append(len(entry).to_bytes(2, "big"))
-        parts.append(entry)
+    longest = max(map(len, entries), default=0)
+    if longest > MAX_ENTRY_BYTES:
+        raise ProofError("entries.form", f"an entry of {longest} bytes, at most {MAX_ENTRY_BYTES} fit")
+    lengths = struct.pack(f">{len(entries)}H", *map(len, entries))
+    parts = [b""] * (2 * len(entries))
+    parts[0::2] = [lengths[at : at + 2] for at in range(0, len(lengths), 2)]
+    parts[1::2] = entries
     return b"".join(parts)
 
 

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 
 from compliance.ledger import fsck, integrate, publish
+from compliance.ledger.fsck import processes
 from compliance.ledger.models import Entry
 
 
@@ -14,6 +15,7 @@ class Rates:
 
     entries: int
     fsck_per_second: float
+    two_processes_per_second: float
     sha256_per_second: float
 
 
@@ -24,9 +26,14 @@ def measure() -> Rates:
     result = fsck.run(comparisons=())
     if not result.sound:
         raise AssertionError(result.problems[:5])
+    with processes.processes(2) as readers:
+        by_two = fsck.run(comparisons=(), readers=readers)
+    if not by_two.sound:
+        raise AssertionError(by_two.problems[:5])
     bodies = [bytes(body) for body in Entry.objects.values_list("body", flat=True).iterator()]
     started = time.perf_counter()
     for body in bodies:
         hashlib.sha256(body).digest()
     seconds = time.perf_counter() - started
-    return Rates(result.entries, result.entries / result.seconds, len(bodies) / seconds)
+    rates = [read.entries / read.seconds for read in (result, by_two)]
+    return Rates(result.entries, *rates, len(bodies) / seconds)

@@ -41,6 +41,17 @@ class FsckResult:
         if len(self.problems) < MAX_SHOWN:
             self.problems.append(Problem(code, place, detail))
 
+    def absorb(self, part: "FsckResult") -> None:
+        """Add what was read and found in a part of the ledger, after what is here."""
+        self.problems += part.problems[: MAX_SHOWN - len(self.problems)]
+        self.problem_count += part.problem_count
+        self.entries += part.entries
+        self.redacted += part.redacted
+        self.batches += part.batches
+        self.bytes += part.bytes
+        self.checkpoints += part.checkpoints
+        self.files += part.files
+
     def to_object(self) -> dict[str, Any]:
         """For `--json`."""
         return {

@@ -1,4 +1,4 @@
-"""The published log against the rows: hash tiles, entry bundles, batch files, checkpoints, and the signer's memory."""
+"""The published log as a whole: tiles above level 0, checkpoints, files nobody made, and the signer's memory."""
 
 import os
 from collections.abc import Iterator
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from django.conf import settings
-
 from compliance.ledger import signer, tiles, witnesses
 from compliance.ledger.errors import LedgerError
+from compliance.ledger.fsck.checkpoints import check_cosignatures
+from compliance.ledger.fsck.parts import PartResult
 from compliance.ledger.fsck.problems import FsckResult
+from compliance.ledger.fsck.tree import compare_tile, read
 from compliance.ledger.models import Batch, LogState
 from compliance.ledger.models import Checkpoint as CheckpointRow
 from compliance.ledger.signer import Signed
@@ -21,7 +22,6 @@ from compliance.proof.layout import TILE_WIDTH
 from compliance.proof.log_keys import LogKeys
 
 _HASH: Final = merkle.HASH_BYTES
-_PAGE: Final = 500
 _BLANK: Final = "\n\n"
 
 
@@ -50,116 +50,85 @@ def look(result: FsckResult) -> Shown:
 
 
 class PublishedLog:
-    """Takes the leaves in order and compares each file as soon as its last leaf is there."""
+    """Joins the parts of the log in order: the tree above the level-0 tiles, and the checkpoints over it."""
 
     def __init__(self, result: FsckResult, shown: Shown, log_keys: LogKeys) -> None:
         self._result = result
         self._log_keys = log_keys
         self._shown = shown
         self._witnesses = witnesses.known_verifiers()
-        self._size = self._published_size(shown.note)
+        self.size = self._published_size(shown.note)
+        self._blocks = merkle.RightEdge()  # its leaves are the roots of the full level-0 tiles
         self._levels: list[list[bytes]] = []
         self._partial: dict[tuple[int, int], set[int]] = {}
-        self._bodies: list[bytes] = []
-        self._leaves = 0
-        self._checkpoints = self._rows()
-        self._next = next(self._checkpoints, None)
         self._batches = 0
+        self._last_seen = -1
+        self._end = 0, b""
 
-    def batch(self, batch_id: bytes, _payload_sha256: bytes, envelope: bytes, event_hashes: bytes) -> None:
-        """The row of the batch whose leaves come next."""
-        if self._leaves >= self._size:
-            return
-        path = f"{tiles.BATCHES}/{batch_id.hex()}.json"
-        self._batches += 1
-        self._compare_file("batch.file", path, tiles.batch_file(envelope, event_hashes))
+    def join(self, part: PartResult) -> None:
+        """Take what was found in the next part of the log."""
+        self._result.absorb(part.result)
+        self._batches += part.batch_files
+        roots = iter(part.roots)
+        for seen in part.seen:
+            self._last_seen = seen.size
+            self._note_partial_tiles(seen.size)
+            while seen.root and self._blocks.size < seen.size // TILE_WIDTH:
+                self._append(next(roots))
+            if seen.root and self._edge(seen.size, seen.low_roots).root() != seen.root:
+                self._result.add(
+                    "checkpoint.root",
+                    f"checkpoint {seen.size}",
+                    "the signed root is not that of the entries: they were changed since",
+                )
+        for root in roots:
+            self._append(root)
+        self._end = part.size, part.low_roots
 
-    def leaf(self, index: int, hash_: bytes, body: bytes) -> None:
-        """The next leaf of the log."""
-        if index >= self._size:
-            return
-        self._leaves = index + 1
-        self._bodies.append(body)
-        if len(self._bodies) == TILE_WIDTH:
-            self._compare_bundle(index // TILE_WIDTH)
-        self._add(0, hash_)
-
-    def reached(self, edge: merkle.RightEdge) -> None:
-        """The tree as it is after a batch: checkpoints are only ever over whole batches."""
-        while self._next is not None and self._next.size <= edge.size:
-            row, self._next = self._next, next(self._checkpoints, None)
-            self._check_checkpoint(row, edge)
+    def edge(self) -> merkle.RightEdge:
+        """The right edge of the tree over all parts."""
+        return self._edge(*self._end)
 
     def finish(self) -> None:
         """Compare what is left at the right edge, then look for files nobody made."""
-        for row in [self._next, *self._checkpoints] if self._next else ():
+        beyond = CheckpointRow.objects.filter(size__gt=self._last_seen).order_by("size")
+        for size in beyond.values_list("size", flat=True):
             self._result.checkpoints += 1
-            self._result.add("checkpoint.size", f"checkpoint {row.size}", "the log has fewer entries than that")
-        for level, hashes in enumerate(self._levels):
+            self._result.add("checkpoint.size", f"checkpoint {size}", "the log has fewer entries than that")
+        for level, hashes in enumerate(self._levels, start=1):
             if hashes:
-                self._compare_tile(level, layout.hashes_at_level(self._size, level) // TILE_WIDTH, hashes)
-        if self._bodies:
-            self._compare_bundle(self._size // TILE_WIDTH)
+                index = layout.hashes_at_level(self.size, level) // TILE_WIDTH
+                compare_tile(self._result, level, index, hashes)
         self._look_for_partial_tiles()
         self._look_for_other_files()
         self._compare_signer()
 
+    def _edge(self, size: int, low_roots: bytes) -> merkle.RightEdge:
+        high = self._blocks.to_bytes()[8:]
+        return merkle.RightEdge.from_bytes(size.to_bytes(8, "big") + high + low_roots)
+
+    def _append(self, root: bytes) -> None:
+        """The root of the next full tile of level 0."""
+        self._blocks.append(root)
+        if self._blocks.size * TILE_WIDTH <= self.size:
+            self._add(1, root)
+
     def _add(self, level: int, hash_: bytes) -> None:
-        if level == len(self._levels):
+        if level > len(self._levels):
             self._levels.append([])
-        row = self._levels[level]
+        row = self._levels[level - 1]
         row.append(hash_)
         if len(row) == TILE_WIDTH:
-            done = (self._leaves >> (layout.TILE_HEIGHT * level)) // TILE_WIDTH
-            self._compare_tile(level, done - 1, row)
-            self._levels[level] = []
+            done = self._blocks.size >> (layout.TILE_HEIGHT * (level - 1))
+            compare_tile(self._result, level, done // TILE_WIDTH - 1, row)
+            self._levels[level - 1] = []
             self._add(level + 1, merkle.root(row))
 
-    def _compare_tile(self, level: int, index: int, hashes: list[bytes]) -> None:
-        path = layout.tile_path(level, index, len(hashes))
-        expected = b"".join(hashes)
-        found = self._read(path)
-        if found is None and (whole := self._read(layout.tile_path(level, index))) is not None:
-            found = whole[: len(expected)]  # the log grew past this tile while we read
-        if found is None:
-            self._result.add("tile.missing", path, "the hash tile is missing")
-        elif len(found) != len(expected):
-            self._result.add("tile.size", path, f"{len(found)} bytes instead of {len(expected)}")
-        elif found != expected:
-            pairs = zip(layout.split_tile(found), hashes, strict=True)
-            wrong = [position for position, (mine, theirs) in enumerate(pairs) if mine != theirs]
-            leaf = (index * TILE_WIDTH + wrong[0]) << (layout.TILE_HEIGHT * level)
-            detail = f"{len(wrong)} hashes are not those of the rows, the first is hash {wrong[0]} (leaf {leaf})"
-            self._result.add("tile.hash", path, detail)
-
-    def _compare_bundle(self, index: int) -> None:
-        bodies, self._bodies = self._bodies, []
-        path = layout.entries_path(index, len(bodies))
-        expected = layout.encode_entry_bundle(bodies)
-        found = self._read(path)
-        if found is None and (whole := self._read(layout.entries_path(index))) is not None:
-            found = whole[: len(expected)]
-        if found is None:
-            self._result.add("entries.missing", path, "the entry bundle is missing")
-        elif found != expected:
-            self._result.add("entries.wrong", path, self._first_difference(found, bodies, index))
-
-    def _first_difference(self, found: bytes, bodies: list[bytes], index: int) -> str:
-        try:
-            entries = layout.decode_entry_bundle(found)
-        except ProofError as error:
-            return error.detail
-        for position, (entry, body) in enumerate(zip(entries, bodies, strict=False)):
-            if entry != body:
-                return f"entry {position} is not that of the rows (leaf {index * TILE_WIDTH + position})"
-        return f"{len(entries)} entries instead of {len(bodies)}"
-
-    def _compare_file(self, code: str, path: str, expected: bytes) -> None:
-        found = self._read(path)
-        if found is None:
-            self._result.add(f"{code}.missing", path, "the file is missing")
-        elif found != expected:
-            self._result.add(f"{code}.wrong", path, "the file is not what the rows give")
+    def _note_partial_tiles(self, size: int) -> None:
+        """Those that must be there for a checkpoint of `size`."""
+        for level, index, width in layout.partial_tiles_of(size) if size <= self.size else ():
+            if layout.width_of(self.size, level, index) < TILE_WIDTH:
+                self._partial.setdefault((level, index), set()).add(width)
 
     def _look_for_partial_tiles(self) -> None:
         """They must be there for every published size until the full tile is. Their bytes are compared further on."""
@@ -190,7 +159,7 @@ class PublishedLog:
             self._name_unexpected_batches()
 
     def _check_earlier_tile(self, name: str, level: int | None, index: int, width: int) -> None:
-        whole = layout.width_of(self._size, level or 0, index)
+        whole = layout.width_of(self.size, level or 0, index)
         if width > whole:
             if width > layout.width_of(self._largest_size(), level or 0, index):
                 self._result.add("file.unexpected", name, "the published log is not that long")
@@ -198,7 +167,7 @@ class PublishedLog:
         if width == whole:
             return
         longer = layout.entries_path(index, whole) if level is None else layout.tile_path(level, index, whole)
-        mine, theirs = self._read(name), self._read(longer)
+        mine, theirs = read(self._result, name), read(self._result, longer)
         if mine is not None and theirs is not None and (len(mine) > len(theirs) or not theirs.startswith(mine)):
             self._result.add("tile.hash", name, f"it is not the beginning of {longer}")
         elif mine is not None and level is not None and len(mine) != width * _HASH:
@@ -211,41 +180,6 @@ class PublishedLog:
         for path in _files_below(tiles.folder() / tiles.BATCHES):
             if path.name not in known:
                 self._result.add("file.unexpected", f"{tiles.BATCHES}/{path.name}", "no such batch is in the log")
-
-    def _check_checkpoint(self, row: CheckpointRow, edge: merkle.RightEdge) -> None:
-        place = f"checkpoint {row.size}"
-        self._result.checkpoints += 1
-        for level in range(len(self._levels)):
-            index, width = divmod(layout.hashes_at_level(row.size, level), TILE_WIDTH)
-            if width and row.size <= self._size and layout.width_of(self._size, level, index) < TILE_WIDTH:
-                self._partial.setdefault((level, index), set()).add(width)
-        try:
-            opened = note.open_note(row.note, self._log_keys.verifiers_at(row.size))
-            checkpoint = Checkpoint.from_text(opened.text)
-            self._check_cosignatures(row.note, checkpoint.origin)
-        except ProofError as error:
-            self._result.add(error.code, place, error.detail)
-            return
-        if checkpoint.origin != settings.METERPROOF["ORIGIN"]:
-            self._result.add("checkpoint.origin", place, f"it is of the log {checkpoint.origin}")
-        if checkpoint.size != row.size:
-            self._result.add("checkpoint.size", place, f"the note is over {checkpoint.size} entries")
-        elif edge.size != row.size:
-            self._result.add("checkpoint.size", place, "no batch ends at this size")
-        elif checkpoint.root != edge.root():
-            self._result.add(
-                "checkpoint.root", place, "the signed root is not that of the entries: they were changed since"
-            )
-
-    def _check_cosignatures(self, text: str, origin: str) -> None:
-        """Each line that is not the log's is the cosignature of a witness that was asked. Raises ProofError."""
-        named = {(verifier.name, verifier.id): verifier for verifier in self._witnesses}
-        for name, id_, _ in note.split(text)[1]:
-            if name == origin:
-                continue
-            if (name, id_) not in named:
-                raise ProofError("note.unknown_key", f"a line of {name}, whom nobody asked")
-            note.open_note(text, [named[name, id_]])
 
     def _compare_signer(self) -> None:
         """Memory, row and file hold one note: the last. A crash may leave them apart until the next publishing."""
@@ -280,7 +214,7 @@ class PublishedLog:
         """Those in the file may be newer than those in the row."""
         if self._shown.note is not None:
             try:
-                self._check_cosignatures(self._shown.note, settings.METERPROOF["ORIGIN"])
+                check_cosignatures(self._shown.note, self._witnesses)
             except ProofError as error:
                 self._result.add(error.code, tiles.CHECKPOINT, error.detail)
 
@@ -303,20 +237,6 @@ class PublishedLog:
         integrated = LogState.objects.values_list("size", flat=True).get(id=1)
         with signer.exclusive(wait=True):
             return max(integrated, _size_of(tiles.read_checkpoint()))
-
-    def _rows(self) -> Iterator[CheckpointRow]:
-        last = -1
-        while rows := list(CheckpointRow.objects.filter(size__gt=last).order_by("size")[:_PAGE]):
-            yield from rows
-            last = rows[-1].size
-
-    def _read(self, path: str) -> bytes | None:
-        try:
-            data = (tiles.folder() / path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        self._result.files += 1
-        return data
 
 
 def _size_of(text: str | None) -> int:

@@ -3,19 +3,29 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 
+from django.conf import settings
 from django.db import connection, transaction
 
-from compliance.ledger import guards, key_history, keys, startup
+from compliance.ledger import guards, key_history, keys, selectors, startup
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.fsck import relations
 from compliance.ledger.fsck.bytes_pass import BytesPass
+from compliance.ledger.fsck.parts import Part, PartResult, Redacted, cut, edge_before
 from compliance.ledger.fsck.problems import FsckResult, Problem
 from compliance.ledger.fsck.published import PublishedLog, look
+from compliance.ledger.fsck.tree import Edge
 from compliance.ledger.models import LogState
+from compliance.proof import merkle
 from compliance.proof.log_keys import LogKeys
+from compliance.proof.subject import key_of
+from compliance.proof.subject import log as log_subject
 
 Comparison = Callable[[], Iterable[Problem]]
+Readers = Callable[[Sequence[Part], int], Iterable[PartResult]]
+"""Begins to read parts of a log published up to a size, and gives what comes of them, in their order."""
+
 _comparisons: list[Comparison] = []
 
 
@@ -26,11 +36,15 @@ def register_fsck(function: Comparison) -> None:
 
 
 def run(
-    *, comparisons: Sequence[Comparison] | None = None, progress: Callable[[int, int], None] | None = None
+    *,
+    comparisons: Sequence[Comparison] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    readers: Readers | None = None,
 ) -> FsckResult:
     """Compare everything with everything, also with what other rooms registered, or with `comparisons` in their place.
 
-    `progress(done, total)` is called now and then with entries.
+    `progress(done, total)` is called now and then with entries. `readers` read the parts of the log at the same time;
+    without any, this process reads one after the other. The result is the same.
     """
     started = time.monotonic()
     result = FsckResult()
@@ -41,10 +55,14 @@ def run(
             _expect_nothing(result)
         else:
             log_keys = _log_keys(result)
-            published = PublishedLog(result, shown, log_keys)
-            BytesPass(result, state, published, log_keys, progress).run()
-            published.finish()
-            relations.compare(result)
+            _compare_log(
+                result,
+                state,
+                PublishedLog(result, shown, log_keys),
+                log_keys,
+                progress or (lambda _done, _total: None),
+                readers,
+            )
         for name in guards.missing():
             result.add(
                 "guard.missing", name, "the database lets recorded rows be changed; put it up: manage.py ledger guards"
@@ -54,6 +72,98 @@ def run(
                 result.add(problem.code, problem.place, problem.detail)
     result.seconds = time.monotonic() - started
     return result
+
+
+def _compare_log(
+    result: FsckResult,
+    state: LogState,
+    published: PublishedLog,
+    log_keys: LogKeys,
+    progress: Callable[[int, int], None],
+    readers: Readers | None,
+) -> None:
+    counted: relations.Counts | None = None
+    redacted: list[Redacted] = []
+    event_keys = 0
+
+    def join(part: PartResult) -> None:
+        nonlocal event_keys
+        published.join(part)
+        redacted.extend(part.redacted)
+        event_keys += part.event_keys
+        progress(result.entries, state.size)
+
+    if readers is None:
+        _read_in_turn(published.size, log_keys, join, lambda done: progress(result.entries + done, state.size))
+    else:
+        parts = list(cut())
+        reading = readers(parts, published.size)
+        counted = relations.counts()  # while the others read
+        found: list[PartResult] = []
+        for part in reading:
+            found.append(part)
+            progress(sum(one.result.entries for one in found), state.size)
+        if _one_goes_on_where_the_other_ended(found):
+            for part in found:
+                join(part)
+        else:
+            _read_in_turn(published.size, log_keys, join, lambda done: progress(result.entries + done, state.size))
+    _compare_state(result, state, published.edge())
+    unplaced = BytesPass(Edge(), published.size, log_keys).read_unplaced()
+    result.absorb(unplaced.result)
+    redacted += unplaced.redacted
+    event_keys += unplaced.event_keys
+    _explain_redactions(result, redacted)
+    published.finish()
+    relations.compare(result, counted or relations.counts(), event_keys=event_keys)
+
+
+def _read_in_turn(
+    published: int, log_keys: LogKeys, join: Callable[[PartResult], None], progress: Callable[[int], None]
+) -> None:
+    edge = Edge()
+    parts = list(cut())
+    for part in parts:
+        join(BytesPass(edge, published, log_keys, progress).read_placed(part, last=part is parts[-1]))
+
+
+def read_part(part: Part, published: int, *, first: bool, last: bool) -> PartResult:
+    """Read one part alone, in any process that has the database and the published log of `published` entries."""
+    log_keys = _log_keys(FsckResult())  # what is wrong with them, whoever joins the parts has noted
+    return BytesPass(Edge() if first else edge_before(part), published, log_keys).read_placed(part, last=last)
+
+
+def _one_goes_on_where_the_other_ended(parts: Sequence[PartResult]) -> bool:
+    return all(before.ends == after.begins for before, after in pairwise(parts))
+
+
+def _compare_state(result: FsckResult, state: LogState, edge: merkle.RightEdge) -> None:
+    result.size = edge.size
+    if edge.size < state.size:
+        detail = f"nothing lies here, although {state.size} entries were integrated"
+        result.add("leaf_range.missing", f"leaf_range {edge.size}", detail)
+    for name, stored, computed in (
+        ("size", state.size, edge.size),
+        ("root", state.root, edge.root()),
+        ("right_edge", state.right_edge, edge.to_bytes()),
+    ):
+        if stored != computed:
+            result.add(f"log_state.{name}", "log_state", f"{name} is not that of the entries in the log")
+
+
+def _explain_redactions(result: FsckResult, redacted: Sequence[Redacted]) -> None:
+    """Bytes may be gone only where an entry of the log's own chain says so."""
+    if not redacted:
+        return
+    said = {
+        (key_of(data["subject"]), data["seq"], bytes.fromhex(data["hash"]), data["leaf"])
+        for stored in selectors.chain(log_subject(settings.METERPROOF["ORIGIN"]))
+        if stored.body and stored.event["type"] == "entry.redacted"
+        for data in (stored.event["data"],)
+    }
+    for entry in redacted:
+        if (entry.subject, entry.seq, entry.hash, entry.leaf) not in said:
+            result.add("redaction.unexplained", entry.place, "its bytes are gone, and no entry says why")
 
 
 def _log_keys(result: FsckResult) -> LogKeys:

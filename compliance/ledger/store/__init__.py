@@ -2,11 +2,11 @@
 
 from django.db import connection
 
-from compliance.ledger.store.base import ChainHead, EntryRows, KnownEvent, Store
+from compliance.ledger.store.base import Begin, ChainHead, EntryRows, KnownEvent, Store
 from compliance.ledger.store.postgresql import PostgresStore
 from compliance.ledger.store.sqlite import SqliteStore
 
-__all__ = ["ChainHead", "EntryRows", "KnownEvent", "Store", "current"]
+__all__ = ["Begin", "ChainHead", "EntryRows", "KnownEvent", "Store", "current"]
 
 
 def current() -> Store:

@@ -4,7 +4,9 @@
 parallel sequences, one element an entry or a chain, because a thousand small objects cost more than the statement.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -47,14 +49,27 @@ class EntryRows:
     indexes: Sequence[int]
 
 
+Begin = Callable[..., "Future[Any]"]
+"""Begins `function(*args)`, which reads with this store, and gives what will come of it."""
+
+
 class Store(Protocol):
     """What an engine must do. Every method runs inside the caller's transaction."""
 
+    def background(self) -> AbstractContextManager[Begin]:
+        """Reading while the caller computes, if the engine can. Leaving the block waits for all that was begun."""
+
     def select(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query: bytes as `bytes`, times as the engine gives them (see `stored_time`)."""
+        """All rows of a query: bytes as `bytes`, times as `time_column` says."""
+
+    def time_column(self, column: str) -> str:
+        """How to ask `select` for a column that holds a time: as the engine stores it, without making a datetime."""
 
     def stored_time(self, moment: datetime) -> object:
-        """What `select` gives for `moment`."""
+        """What `select` gives for the `time_column` of `moment`."""
+
+    def time_text(self, stored: object) -> str:
+        """How an entry spells such a time. What `stored_time` never gives may come out as any text, or ValueError."""
 
     def any_of(self, column: str, items: Sequence[bytes]) -> tuple[str, list[object]]:
         """A condition that `column` is one of `items`, all of one length, and its parameters."""
@@ -67,6 +82,11 @@ class Store(Protocol):
 
     def known_events(self, keys: Sequence[bytes]) -> dict[bytes, KnownEvent]:
         """Those of `keys` under which an event is on record."""
+
+    def count_known(
+        self, *, keys: Sequence[bytes], event_hashes: Sequence[bytes], subjects: Sequence[bytes], seqs: Sequence[int]
+    ) -> int:
+        """How many of `keys` name exactly this event and this entry."""
 
     def claim_event_keys(
         self, *, keys: Sequence[bytes], event_hashes: Sequence[bytes], subjects: Sequence[bytes], seqs: Sequence[int]

@@ -7,16 +7,20 @@ measured in docs/ledger.md.
 
 import struct
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import pq
 from psycopg.adapt import Buffer, Dumper, Loader
+from psycopg.types.numeric import Int8BinaryLoader
 
-from compliance.ledger.store.base import BEFORE_FIRST_ENTRY, ChainHead, EntryRows, KnownEvent
+from compliance.ledger.store.base import BEFORE_FIRST_ENTRY, Begin, ChainHead, EntryRows, KnownEvent
+from compliance.proof.times import format_time
 
 _BYTEA: Final = 17
 _BYTEA_ARRAY: Final = 1001
@@ -37,6 +41,12 @@ _LOCK_HEADS: Final = (
     "SELECT subject, seq, hash, recorded_at FROM ledger_head WHERE subject = ANY(%s) ORDER BY subject FOR UPDATE"
 )
 _KNOWN_EVENTS: Final = "SELECT key, event_hash, subject, seq FROM ledger_event_key WHERE key = ANY(%s)"
+# OFFSET 0 keeps the planner from reading the whole table for a thousand keys, as it does up to some million rows.
+_COUNT_KNOWN: Final = (
+    "SELECT count(*) FROM unnest(%s, %s, %s, %s) u(key, event_hash, subject, seq) CROSS JOIN LATERAL ("
+    "SELECT 1 FROM ledger_event_key k WHERE k.key = u.key "
+    "AND k.event_hash = u.event_hash AND k.subject = u.subject AND k.seq = u.seq OFFSET 0) found"
+)
 _CLAIM_EVENT_KEYS: Final = (
     "INSERT INTO ledger_event_key (key, event_hash, subject, seq) "
     "SELECT * FROM unnest(%s, %s, %s, %s) ON CONFLICT DO NOTHING"
@@ -58,15 +68,38 @@ _pack_length = struct.Struct("!i").pack
 class PostgresStore:
     """See `Store`."""
 
+    def __init__(self) -> None:
+        self._wrapper = connections[DEFAULT_DB_ALIAS]  # of this thread, also when asked from the one beside it
+
+    @contextmanager
+    def background(self) -> Iterator[Begin]:
+        """In a thread on the same connection, which psycopg lets one statement after the other use."""
+        with ThreadPoolExecutor(1, thread_name_prefix="ledger-reader") as executor:
+            yield executor.submit
+
     def select(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """In binary: bytes as hexadecimal text would be twice as many."""
-        with _cursor() as cursor:
+        """In binary: bytes as hexadecimal text would be twice as many. Times stay the integers they are stored as."""
+        with _cursor(self._wrapper) as cursor:
+            cursor.adapters.register_loader("timestamptz", Int8BinaryLoader)
             cursor.execute(statement, parameters)
             return cursor.fetchall()
 
+    def time_column(self, column: str) -> str:
+        """The binary form is the stored one."""
+        return column
+
     def stored_time(self, moment: datetime) -> object:
-        """As it is."""
-        return moment
+        """Microseconds since 2000."""
+        return (moment - _POSTGRES_EPOCH) // timedelta(microseconds=1)
+
+    def time_text(self, stored: object) -> str:
+        """Microseconds since 2000 as text."""
+        if not isinstance(stored, int):
+            raise TypeError(f"{stored!r} is no time")
+        try:
+            return format_time(_POSTGRES_EPOCH + timedelta(microseconds=stored))
+        except OverflowError as error:
+            raise ValueError(f"{stored} is no time of our calendar") from error
 
     def any_of(self, column: str, items: Sequence[bytes]) -> tuple[str, list[object]]:
         """One packed array."""
@@ -74,36 +107,46 @@ class PostgresStore:
 
     def claim_batch(self, *, batch_id: bytes, payload_sha256: bytes, envelope: bytes, event_hashes: bytes) -> bool:
         """Waits for another transaction that inserts the same payload, then sees its row."""
-        with _cursor() as cursor:
+        with _cursor(self._wrapper) as cursor:
             cursor.execute(_CLAIM_BATCH, (batch_id, payload_sha256, envelope, event_hashes), prepare=True)
             return cursor.rowcount == 1
 
     def lock_heads(self, keys: Sequence[bytes]) -> list[ChainHead]:
         """New heads first: made last, with final values, two batches on crossing new subjects deadlock."""
         packed = _ByteaArray(keys)
-        with _cursor() as cursor:
+        with _cursor(self._wrapper) as cursor:
             cursor.execute(_CLAIM_HEADS, (BEFORE_FIRST_ENTRY, packed), prepare=True)
             cursor.execute(_LOCK_HEADS, (packed,), prepare=True)
             return [ChainHead(*row) for row in cursor.fetchall()]
 
     def known_events(self, keys: Sequence[bytes]) -> dict[bytes, KnownEvent]:
         """By primary key."""
-        with _cursor() as cursor:
+        with _cursor(self._wrapper) as cursor:
             cursor.execute(_KNOWN_EVENTS, (_ByteaArray(keys),), prepare=True)
             return {key: KnownEvent(event_hash, subject, seq) for key, event_hash, subject, seq in cursor.fetchall()}
+
+    def count_known(
+        self, *, keys: Sequence[bytes], event_hashes: Sequence[bytes], subjects: Sequence[bytes], seqs: Sequence[int]
+    ) -> int:
+        """By primary key, without bringing the rows here."""
+        packed = (_ByteaArray(keys), _ByteaArray(event_hashes), _ByteaArray(subjects), _Int4Array(seqs))
+        with _cursor(self._wrapper) as cursor:
+            cursor.execute(_COUNT_KNOWN, packed, prepare=True)
+            count: int = cursor.fetchall()[0][0]
+        return count
 
     def claim_event_keys(
         self, *, keys: Sequence[bytes], event_hashes: Sequence[bytes], subjects: Sequence[bytes], seqs: Sequence[int]
     ) -> bool:
         """Waits for another transaction that inserts one of the keys."""
         packed = (_ByteaArray(keys), _ByteaArray(event_hashes), _ByteaArray(subjects), _Int4Array(seqs))
-        with _cursor() as cursor:
+        with _cursor(self._wrapper) as cursor:
             cursor.execute(_CLAIM_EVENT_KEYS, packed, prepare=True)
             return cursor.rowcount == len(keys)
 
     def insert_entries(self, rows: EntryRows) -> None:
         """One binary COPY."""
-        with _cursor() as cursor, cursor.copy(_COPY_ENTRIES) as copy:
+        with _cursor(self._wrapper) as cursor, cursor.copy(_COPY_ENTRIES) as copy:
             copy.write(encode_copy(rows))
 
     def move_heads(self, heads: Sequence[ChainHead], recorded_at: datetime) -> None:
@@ -111,7 +154,7 @@ class PostgresStore:
         keys = _ByteaArray([head.key for head in heads])
         seqs = _Int4Array([head.seq for head in heads])
         hashes = _ByteaArray([head.hash for head in heads])
-        with _cursor() as cursor:
+        with _cursor(self._wrapper) as cursor:
             cursor.execute(_MOVE_HEADS, (recorded_at, keys, seqs, hashes), prepare=True)
             if cursor.rowcount != len(heads):
                 raise RuntimeError(f"{len(heads)} heads were locked, {cursor.rowcount} moved")
@@ -198,10 +241,10 @@ class _MomentLoader(Loader):
 
 
 @contextmanager
-def _cursor() -> Iterator[psycopg.Cursor[Any]]:
+def _cursor(wrapper: BaseDatabaseWrapper) -> Iterator[psycopg.Cursor[Any]]:
     """A plain psycopg cursor inside Django's transaction; its errors come out as Django's."""
-    connection.ensure_connection()
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+    wrapper.ensure_connection()
+    with wrapper.wrap_database_errors, psycopg.Cursor(wrapper.connection) as cursor:
         cursor.format = pq.Format.BINARY
         cursor.adapters.register_dumper(_ByteaArray, _ByteaArrayDumper)
         cursor.adapters.register_dumper(_Int4Array, _Int4ArrayDumper)

@@ -1,18 +1,25 @@
 """The append on SQLite. BEGIN IMMEDIATE holds the one write lock, so nothing here can be overtaken."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from django.db import IntegrityError, connection, transaction
 
-from compliance.ledger.store.base import BEFORE_FIRST_ENTRY, ChainHead, EntryRows, KnownEvent
+from compliance.ledger.store.base import BEFORE_FIRST_ENTRY, Begin, ChainHead, EntryRows, KnownEvent
 
 _PARAMETERS: Final = 500  # below SQLITE_MAX_VARIABLE_NUMBER of every build
 
 
 class SqliteStore:
     """See `Store`."""
+
+    @contextmanager
+    def background(self) -> Iterator[Begin]:
+        """At once: there is no server that could work meanwhile."""
+        yield _at_once
 
     def select(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """As Django's connection reads the columns."""
@@ -21,9 +28,19 @@ class SqliteStore:
             rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
 
+    def time_column(self, column: str) -> str:
+        """An expression has no declared type, so Django's connection leaves it as the text it is."""
+        return f"CAST({column} AS TEXT)"
+
     def stored_time(self, moment: datetime) -> object:
-        """Without the zone: so Django's connection reads the column."""
-        return moment.replace(tzinfo=None)
+        """The text Django writes."""
+        return _text(moment)
+
+    def time_text(self, stored: object) -> str:
+        """Six digits and Z where SQLite's text has none."""
+        if not isinstance(stored, str):
+            raise TypeError(f"{stored!r} is no time")
+        return f"{stored[:10]}T{stored[11:19]}{stored[19:] or '.000000'}Z"
 
     def any_of(self, column: str, items: Sequence[bytes]) -> tuple[str, list[object]]:
         """As many parameters as items, so not too many of them."""
@@ -63,6 +80,14 @@ class SqliteStore:
         rows = _select_in("SELECT key, event_hash, subject, seq FROM ledger_event_key WHERE key IN", keys)
         return {key: KnownEvent(event_hash, subject, seq) for key, event_hash, subject, seq in rows}
 
+    def count_known(
+        self, *, keys: Sequence[bytes], event_hashes: Sequence[bytes], subjects: Sequence[bytes], seqs: Sequence[int]
+    ) -> int:
+        """By primary key."""
+        known = self.known_events(keys)
+        wanted = zip(keys, event_hashes, subjects, seqs, strict=True)
+        return sum(known.get(key) == KnownEvent(hash_, subject, seq) for key, hash_, subject, seq in wanted)
+
     def claim_event_keys(
         self, *, keys: Sequence[bytes], event_hashes: Sequence[bytes], subjects: Sequence[bytes], seqs: Sequence[int]
     ) -> bool:
@@ -99,6 +124,12 @@ class SqliteStore:
                 "UPDATE ledger_head SET seq = %s, hash = %s, recorded_at = %s WHERE subject = %s",
                 [(head.seq, head.hash, moment, head.key) for head in heads],
             )
+
+
+def _at_once(function: Callable[..., Any], *args: Any) -> "Future[Any]":
+    done: Future[Any] = Future()
+    done.set_result(function(*args))
+    return done
 
 
 def _select_in(statement: str, keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:

@@ -1,0 +1,96 @@
+"""Parts of the log read by several processes on this machine, or by the workers of the installation on many.
+
+A part never changes once it is integrated, so nobody has to see the same snapshot of the database as anybody else.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import connections
+
+from compliance.jobs import actions as jobs
+from compliance.jobs.models import Job, JobState
+from compliance.ledger import fresh_process
+from compliance.ledger.errors import NotRead
+from compliance.ledger.fsck.parts import Part, PartResult
+from compliance.ledger.fsck.run import Readers, read_part
+
+PART_TASK: Final = "ledger.fsck_part"
+_LOOK_EVERY_SECONDS: Final = 0.5
+
+
+@contextmanager
+def processes(number: int) -> Iterator[Readers]:
+    """`number` processes of this machine. They begin afresh: nothing of this process but where the ledger lies."""
+    context = multiprocessing.get_context("spawn")
+    where = (str(connections["default"].settings_dict["NAME"]), dict(settings.METERPROOF))
+    with ProcessPoolExecutor(number, mp_context=context, initializer=fresh_process.begin, initargs=where) as pool:
+
+        def read(parts: Sequence[Part], published: int) -> Iterator[PartResult]:
+            asked = [pool.submit(_read, part, published, *ends) for part, ends in _with_ends(parts)]
+            return (future.result() for future in asked)
+
+        yield read
+
+
+def workers() -> Readers:
+    """The installation's workers, on as many hosts as there are: one job a part. They need the log folder too."""
+
+    def read(parts: Sequence[Part], published: int) -> Iterator[PartResult]:
+        # On a connection of its own: the one of this thread stands in a snapshot that neither shows nor sees jobs.
+        executor = ThreadPoolExecutor(1)
+        results = executor.submit(_ask, parts, published)
+        executor.shutdown(wait=False)
+        return (part for found in (results,) for part in found.result())
+
+    return read
+
+
+def read_for_job(*, first_index: int, end_index: int, published: int, first: bool, last: bool) -> dict[str, Any]:
+    """What a worker does for one part."""
+    return read_part(Part(first_index, end_index), published, first=first, last=last).to_object()
+
+
+def _with_ends(parts: Sequence[Part]) -> Iterator[tuple[Part, tuple[bool, bool]]]:
+    for number, part in enumerate(parts):
+        yield part, (number == 0, number == len(parts) - 1)
+
+
+def _ask(parts: Sequence[Part], published: int) -> list[PartResult]:
+    """Queue a job for each part and wait for all. Raises LedgerError when one was given up."""
+    try:
+        queued = [
+            jobs.enqueue(
+                PART_TASK,
+                {
+                    "first_index": part.first_index,
+                    "end_index": part.end_index,
+                    "published": published,
+                    "first": first,
+                    "last": last,
+                },
+            )
+            for part, (first, last) in _with_ends(parts)
+        ]
+        return [_wait(job.pk) for job in queued]
+    finally:
+        connections["default"].close()
+
+
+def _wait(job_id: str) -> PartResult:
+    while True:
+        job = Job.objects.get(pk=job_id)
+        if job.state == JobState.FAILED:
+            raise NotRead(f"job {job_id} could not read its part of the log: {job.failure}")
+        if job.state == JobState.DONE and job.result is not None:
+            return PartResult.from_object(job.result)
+        time.sleep(_LOOK_EVERY_SECONDS)
+
+
+def _read(part: Part, published: int, first: bool, last: bool) -> PartResult:
+    return read_part(part, published, first=first, last=last)

@@ -1,0 +1,207 @@
+"""fsck in parts: however many processes read, and whatever is broken, the problems and their order are the same."""
+
+import json
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from compliance.jobs import worker
+from compliance.ledger import fsck, integrate, publish, store
+from compliance.ledger.fsck import parts, processes
+from compliance.ledger.fsck.entries import EntryReader, Row, read_id
+from compliance.ledger.fsck.parts import PartResult
+from compliance.ledger.fsck.run import read_part
+from compliance.ledger.models import Batch, Entry, LeafRange
+from compliance.proof import merkle
+from compliance.proof.subject import key_of
+from tests.conftest import take_down_guards
+from tests.ledger.world import Factory, meter
+
+pytestmark = [pytest.mark.both_engines]
+
+SMALL = 256  # entries of a part, so that a log of a test has several
+
+
+@pytest.fixture
+def several_parts(committed_log: Path, monkeypatch: pytest.MonkeyPatch) -> Factory:
+    """A log of four parts whose ends are no ends of tiles, with a checkpoint after each."""
+    monkeypatch.setattr(parts, "ENTRIES", SMALL)
+    factory = Factory()
+    for _ in range(4):
+        for size in (150, 140):
+            factory.send([factory.event(meter(number % 70)) for number in range(size)])
+        integrate.integrate()
+        publish.publish()
+    factory.send([factory.event(meter(3))])
+    return factory
+
+
+def said(result: fsck.FsckResult) -> dict[str, Any]:
+    """All of a result but how long it took."""
+    return result.to_object() | {"seconds": 0}
+
+
+@contextmanager
+def a_worker() -> Iterator[None]:
+    """Somebody who does the jobs that are queued meanwhile."""
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.wait(0.05):
+            worker.run_due()
+        connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def edit_bodies() -> None:
+    """In three parts, so that the order of what is found can be wrong."""
+    for number in (40, 300, 900):
+        row = list(Entry.objects.order_by("batch", "index"))[number]
+        Entry.objects.filter(subject=row.subject, seq=row.seq).update(body=row.body[:-3] + b"2}}")
+
+
+def swap_bundles() -> None:
+    """A file of the first part and one of the last."""
+    folder = settings.METERPROOF["LOG_DIR"] / "tile" / "entries"
+    (folder / "000").write_bytes(b"")
+    (folder / "004.p").rename(folder / "moved.p")
+
+
+def lose_a_place() -> None:
+    """The tree of all later parts begins elsewhere."""
+    LeafRange.objects.order_by("first_index")[3].delete()
+
+
+def add_to_a_batch() -> None:
+    """An entry more than the range says, at the end of the second part."""
+    batch = LeafRange.objects.order_by("first_index")[3].batch
+    row = Entry.objects.filter(batch=batch).order_by("-index")[0]
+    row.seq, row.index = row.seq + 1_000, row.index + 1
+    row.save(force_insert=True)
+
+
+@pytest.mark.parametrize("harm", [None, edit_bodies, swap_bundles, lose_a_place, add_to_a_batch])
+@pytest.mark.django_db(transaction=True)
+def test_the_result_does_not_depend_on_who_reads(several_parts: Factory, harm: Callable[[], None] | None) -> None:
+    if harm is not None:
+        take_down_guards()
+        harm()
+    cut = list(parts.cut())
+    assert len(cut) >= 3, "the log must have several parts"
+    alone = fsck.run(comparisons=())
+    assert alone.sound == (harm is None)
+    assert alone.entries >= 1_160
+    with a_worker():
+        by_workers = fsck.run(comparisons=(), readers=processes.workers())
+    assert said(by_workers) == said(alone)
+    if harm is edit_bodies:  # once: beginning processes costs most of the time
+        with processes.processes(2) as readers:
+            assert said(fsck.run(comparisons=(), readers=readers)) == said(alone)
+
+
+@pytest.mark.django_db
+def test_a_part_travels_as_json(alone: None, log: Path) -> None:
+    factory = Factory()
+    factory.send([factory.event(meter(number)) for number in range(300)])
+    integrate.integrate()
+    publish.publish()
+    (part,) = parts.cut()
+    read = read_part(part, 301, first=True, last=True)
+    assert read.roots
+    assert read.seen
+    read.redacted.append(parts.Redacted(b"k" * 16, 7, b"h" * 32, 12, "entry"))
+    read.result.add("entry.hash", "entry", "as a job's result has it")
+    assert PartResult.from_object(json.loads(json.dumps(read.to_object()))) == read
+
+
+@pytest.mark.django_db
+def test_what_is_recognised_is_what_the_strict_reader_reads(alone: None, log: Path) -> None:
+    """The reader that compares spellings may only ever say what the one that parses says.
+
+    For odd ids, texts and subjects, and with each byte of each entry changed in turn and hashed again.
+    """
+    factory = Factory()
+    subjects = [meter(1), "cell_session:acme:OSN%C3%84-1", "shipment:acme:a~b+c/d"]
+    odd = {"note": 'ä " \\ ü {"id":"x"},"index":1', "empty": "", "none": None, "list": [1, -2, True]}
+    events = [factory.event(text, id=f"e.{number}:_-", data=odd) for number, text in enumerate(subjects)]
+    factory.send([*events, factory.event(meter(1))])
+    batch = Batch.objects.get(id=Entry.objects.get(subject=key_of(subjects[1])).batch)
+    hashes = [batch.event_hashes[at : at + 32] for at in range(0, len(batch.event_hashes), 32)]
+    rows = stored_rows(batch.id)
+    assert recognised(batch.id, rows, hashes) == read_strictly(rows, hashes)
+    assert len(recognised(batch.id, rows, hashes)) == 4
+    for position, (*before, _, body, moment) in enumerate(rows):
+        for at in range(len(body)):
+            changed = body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
+            forged = [*rows]
+            forged[position] = (*before, merkle.leaf_hash(changed), changed, moment)
+            if said := recognised(batch.id, forged, hashes):
+                assert said == read_strictly(forged, hashes), body[at - 20 : at + 20]
+        for column in range(len(rows[position])):
+            forged = [*rows]
+            forged[position] = (*rows[position][:column], rows[position - 1][column], *rows[position][column + 1 :])
+            if said := recognised(batch.id, forged, hashes):
+                assert said == read_strictly(forged, hashes), column
+
+
+def stored_rows(batch: bytes) -> list[Row]:
+    """The entries of a batch as the bytes pass reads them."""
+    statements = store.current()
+    condition, parameters = statements.any_of("batch", [batch])
+    columns = 'batch, "index", subject, seq, prev, hash, body, ' + statements.time_column("recorded_at")
+    return sorted(statements.select(f"SELECT {columns} FROM ledger_entry WHERE {condition}", parameters))  # noqa: S608
+
+
+def recognised(batch: bytes, rows: list[Row], hashes: list[bytes]) -> list[tuple[str, bytes]]:
+    """Ids and event hashes, nothing if the quick reader cannot tell."""
+    found = EntryReader(fsck.FsckResult(), store.current()).recognise(batch, rows, hashes)
+    return list(zip(found.event_ids, found.event_hashes, strict=True)) if found else []
+
+
+def read_strictly(rows: list[Row], hashes: list[bytes]) -> list[tuple[str, bytes]]:
+    """Ids and event hashes, nothing if something is wrong."""
+    result = fsck.FsckResult()
+    found = EntryReader(result, store.current()).read(rows, hashes, signed=True)
+    return [said[:2] for said in found if said] if result.sound else []
+
+
+def test_the_id_is_read_as_a_whole_parser_reads_it() -> None:
+    """The decoder that makes nothing but the id refuses what the one that makes everything refuses."""
+    sample = rb'{"actor":{"station":"l"},"data":{"a":[1,-3,true,null,"x\u00e9\n"],"id":"no"},"id":"abc-1","v":1}'
+    alphabet = rb'"\{}[]:,0123456789-+.eEtfnu ' + b"\x00\x01\x1f"
+    numbers = random.Random(20261122)  # noqa: S311
+    agreed = 0
+    for _ in range(20_000):
+        text = bytearray(sample)
+        for _ in range(numbers.choice((1, 1, 2))):
+            at = numbers.randrange(len(text))
+            text[at : at + numbers.randrange(2)] = bytes([numbers.choice(alphabet)]) * numbers.randrange(2)
+        whole = attempt(msgspec.json.decode, bytes(text))
+        quick = attempt(read_id, bytes(text))
+        expected = whole.get("id") if isinstance(whole, dict) and isinstance(whole.get("id"), str) else None
+        assert (quick.id if quick is not None else None) == expected, bytes(text)
+        agreed += expected is not None
+    assert agreed > 1_000
+
+
+def attempt(decode: Callable[[bytes], Any], text: bytes) -> Any:
+    """None for what the decoder refuses."""
+    try:
+        return decode(text)
+    except msgspec.DecodeError:
+        return None
