@@ -107,6 +107,13 @@ def public_half(reference: Reference) -> PublicKey:
     return _load(reference).public
 
 
+def read_secret(name: str) -> bytes:
+    """The file `name` in SECRETS_DIR. Raises KeyUnavailable if it is missing, LedgerError if others may read it."""
+    path = _folder() / name
+    _require_private(path)
+    return path.read_bytes()
+
+
 def known(use: str) -> list[PublicKey]:
     """The public halves of the keys that are here, without asking a token; none on a mirror."""
     return [
@@ -145,6 +152,11 @@ def _load(reference: Reference) -> SigningKey:
 
 def _from_file(reference: Reference) -> PrivateKey:
     path = _folder() / reference["file"]
+    return _read(path, _require_private(path))
+
+
+def _require_private(path: Path) -> int:
+    """When the file at `path` was changed last. Raises LedgerError if it is missing or others may read it."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -153,7 +165,7 @@ def _from_file(reference: Reference) -> PrivateKey:
         ) from None
     if status.st_mode & _OTHERS_MAY:
         raise LedgerError(f"{path} can be read by others than its owner. Mend it with: chmod 600 {path}")
-    return _read(path, status.st_mtime_ns)
+    return status.st_mtime_ns
 
 
 @lru_cache(maxsize=64)

@@ -12,7 +12,7 @@ from django.conf import settings
 
 from compliance.jobs import clock
 from compliance.jobs.failpoints import reach
-from compliance.ledger import files, key_history, keys, witnesses
+from compliance.ledger import files, key_history, keys, post_quantum_key, witnesses
 from compliance.ledger.append import Appended, PlatformLog, platform_batch
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.models import LogState
@@ -123,7 +123,7 @@ def write_trust_folder() -> Path:
     listed = [key for key in logs if key.added is not None or key is newest]
     lines = [f"log {key.verifier.vkey}\n" for key in reversed(listed) if key.verifier is not None]
     files.replace(folder / "log.vkey", f"{newest.verifier.vkey if newest.verifier else ''}\n".encode())
-    asked = f"{''.join(lines)}{witnesses.policy_for_others()}"
+    asked = f"{''.join(lines)}{post_quantum_key.policy_lines()}{witnesses.policy_for_others()}"
     files.replace(folder / "policy", asked.encode("utf-8", "surrogateescape"))
     files.replace(folder / "trust.json", (json.dumps(_trust(named), indent=1, sort_keys=True) + "\n").encode())
     return folder

@@ -18,7 +18,7 @@ from typing import Final
 from django.conf import settings
 
 from compliance.jobs.failpoints import reach
-from compliance.ledger import files, keys
+from compliance.ledger import files, keys, post_quantum_key
 from compliance.ledger.errors import SignerRefused, StateRefused
 from compliance.proof import merkle, note
 from compliance.proof.checkpoint import Checkpoint
@@ -90,8 +90,8 @@ def sign(
     at: datetime,
     verifiers: Sequence[NoteVerifier],
 ) -> str:
-    """Sign the tree of `edge` as following `expected`, with the keys of `verifiers`, remember it durably, and return
-    the note.
+    """Sign the tree of `edge` as following `expected`, with the keys of `verifiers` (and ML-DSA-44, if that is on),
+    remember it durably, and return the note.
 
     To be called inside `exclusive`. Raises SignerRefused if the memory is not `expected` (compare and swap), for a
     smaller size, the same size with another root, a consistency proof that does not hold, and a clock that went back;
@@ -104,7 +104,8 @@ def sign(
         raise SignerRefused(f"The signer last signed {_said(last)}, not what it is told it signed.")
     if last is not None:
         _require_follows(last, checkpoint, consistency, at)
-    signed = note.sign(checkpoint.to_text(), keys.log_signers(verifiers))
+    signers = [*keys.log_signers(verifiers), *post_quantum_key.signers()]
+    signed = note.sign(checkpoint.to_text(), signers, time=int(at.timestamp()))
     reach("ledger.signer.signed")
     memory = {
         "number": last.number + 1 if last else 1,

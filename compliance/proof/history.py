@@ -13,7 +13,7 @@ from compliance.proof.errors import ProofError
 from compliance.proof.facts import Fact, Leaf, explain_redactions
 from compliance.proof.key_lines import PINNED, VOUCHED_LOG, VOUCHED_PLATFORM, KeyLines, KeyRegister
 from compliance.proof.links import check_links
-from compliance.proof.note import open_note
+from compliance.proof.note import TYPE_MLDSA44, open_note
 from compliance.proof.steps import Step, Verdict
 from compliance.proof.times import format_time
 from compliance.proof.trust import TIME_STAMP_ROOTS, TrustFolder
@@ -48,6 +48,9 @@ def open_checkpoint(
         witnesses = trust.policy.require_quorum([line.verifier for line in opened.verified])
         step.say(f"{checkpoint.origin}, {checkpoint.size:,} entries, root {checkpoint.root.hex()}")
         step.say(f"signed by the log's key {signed_by[0].id.hex()}")
+        for line in opened.verified:
+            if line.verifier.type == TYPE_MLDSA44:
+                step.say(f"a line of {line.verifier.name} with ML-DSA-44 verifies, which no quantum computer forges")
         _say_witnesses(witnesses, opened.unknown, trust, step)
         verdict.facts["checkpoint"] = {
             "origin": checkpoint.origin,

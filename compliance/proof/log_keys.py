@@ -123,6 +123,8 @@ class LogKeys:
     def _add(self, use: Use, said: Any, statement: Statement) -> None:
         if use == "log":
             verifier = NoteVerifier.from_vkey(said)
+            if not isinstance(verifier.key, PublicKey):
+                raise ProofError("key.form", "the log names Ed25519 keys alone", place="log keys")
             key = KeyOfLog(
                 use, verifier.id.hex(), verifier.key, verifier, statement.leaf, _six_digits(statement.recorded_at)
             )

@@ -1,7 +1,7 @@
-"""Signed notes of C2SP (https://c2sp.org/signed-note) with Ed25519 keys, and cosignature/v1 lines of witnesses.
+"""Signed notes of C2SP (https://c2sp.org/signed-note) with Ed25519 keys, and cosignatures of logs and witnesses.
 
-Line types: 0x01 Ed25519, 0x04 timestamped Ed25519 cosignature (https://c2sp.org/tlog-cosignature). Lines of unknown
-keys, which includes every other type (0x06, ML-DSA-44, for one), are passed over as the text asks.
+Line types: 0x01 Ed25519, and of https://c2sp.org/tlog-cosignature 0x04 timestamped Ed25519 and 0x06 timestamped
+ML-DSA-44. Lines of unknown keys, which includes every other type, are passed over as the text asks.
 """
 
 import hashlib
@@ -10,17 +10,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from compliance.proof import base64_text
+from compliance.proof import base64_text, post_quantum
 from compliance.proof.errors import ProofError
 from compliance.proof.keys import ED25519, SIGNATURE_BYTES, PublicKey, SigningKey
+from compliance.proof.post_quantum import PostQuantumKey, PostQuantumPrivateKey
 
 TYPE_ED25519: Final = 0x01
 TYPE_COSIGNATURE: Final = 0x04
-KNOWN_TYPES: Final = (TYPE_ED25519, TYPE_COSIGNATURE)
+TYPE_MLDSA44: Final = 0x06
+KNOWN_TYPES: Final = (TYPE_ED25519, TYPE_COSIGNATURE, TYPE_MLDSA44)
+COSIGNATURES: Final = (TYPE_COSIGNATURE, TYPE_MLDSA44)  # whose lines state a time
 MAX_NOTE_BYTES: Final = 1_000_000  # as golang.org/x/mod/sumdb/note
 MAX_SIGNATURES: Final = 100  # as golang.org/x/mod/sumdb/note; the text asks for sixteen at least
 
-_KEY_BYTES: Final = 32
+_KEY_BYTES: Final = {TYPE_ED25519: 32, TYPE_COSIGNATURE: 32, TYPE_MLDSA44: post_quantum.PUBLIC_BYTES}
+MAX_TIME: Final = 2**63 - 1  # of a cosignature
 _ID_BYTES: Final = 4
 _TIME_BYTES: Final = 8
 _PLUS_SIGNS: Final = 2
@@ -36,7 +40,7 @@ class NoteVerifier:
 
     name: str
     type: int
-    key: PublicKey
+    key: PublicKey | PostQuantumKey
 
     @classmethod
     def from_vkey(cls, vkey: str) -> "NoteVerifier":
@@ -47,9 +51,11 @@ class NoteVerifier:
             raise ProofError("key.form", f"{vkey[:120]!r} is no verifier key name+id+key")
         if data[0] not in KNOWN_TYPES:
             raise ProofError("key.form", f"a verifier key of type 0x{data[0]:02x}, which is not known here")
-        if len(data) != 1 + _KEY_BYTES:
-            raise ProofError("key.form", f"a verifier key of {len(data) - 1} bytes instead of {_KEY_BYTES}")
-        verifier = cls(name, data[0], PublicKey.from_raw_ed25519(data[1:]))
+        if len(data) != 1 + _KEY_BYTES[data[0]]:
+            raise ProofError("key.form", f"a verifier key of {len(data) - 1} bytes instead of {_KEY_BYTES[data[0]]}")
+        is_mldsa = data[0] == TYPE_MLDSA44
+        key = PostQuantumKey.from_raw(data[1:]) if is_mldsa else PublicKey.from_raw_ed25519(data[1:])
+        verifier = cls(name, data[0], key)
         if verifier.id.hex() != id_hex:
             raise ProofError("key.form", f"the id of this verifier key is {verifier.id.hex()}, not {id_hex}")
         return verifier
@@ -73,17 +79,20 @@ class NoteVerifier:
 
 @dataclass(frozen=True, slots=True)
 class NoteSigner:
-    """A named private Ed25519 key that signs note lines of its type."""
+    """A named private key that signs note lines of its type."""
 
     name: str
-    key: SigningKey
+    key: SigningKey | PostQuantumPrivateKey
     type: int = TYPE_ED25519
 
     def __post_init__(self) -> None:
         if not _is_name(self.name):
             raise ProofError("note.form", f"{self.name!r} cannot name a key")
-        if self.key.public.algorithm != ED25519:
-            raise ProofError("key.form", "notes are signed by Ed25519 keys")
+        public = self.key.public
+        if isinstance(public, PostQuantumKey) != (self.type == TYPE_MLDSA44):
+            raise ProofError("key.form", f"a key of another kind than lines of type 0x{self.type:02x} have")
+        if isinstance(public, PublicKey) and public.algorithm != ED25519:
+            raise ProofError("key.form", "notes are signed by Ed25519 and ML-DSA-44 keys")
 
     @property
     def verifier(self) -> NoteVerifier:
@@ -97,10 +106,11 @@ class NoteSigner:
 
     def line(self, text: str, *, time: int | None = None) -> str:
         """The signature line for `text`; a cosignature also states the posix `time`."""
-        if self.type == TYPE_COSIGNATURE:
-            if time is None:
+        if self.type in COSIGNATURES:
+            if time is None or not 0 <= time <= MAX_TIME:
                 raise ProofError("note.form", "a cosignature states a time")
-            signature = time.to_bytes(_TIME_BYTES, "big") + self.key.sign(cosigned_message(text, time))
+            message = _message(self.type, self.name, text, time)
+            signature = time.to_bytes(_TIME_BYTES, "big") + self.key.sign(message)
         else:
             signature = self.key.sign(text.encode())
         return f"{_MARK}{self.name} {base64_text.encode(self.verifier.id + signature)}\n"
@@ -127,10 +137,10 @@ class OpenedNote:
         return next((line for line in self.verified if line.verifier == verifier), None)
 
 
-def sign(text: str, signers: Sequence[NoteSigner]) -> str:
-    """The note over `text` (which ends in a newline) with a line of each signer."""
+def sign(text: str, signers: Sequence[NoteSigner], *, time: int | None = None) -> str:
+    """The note over `text` (which ends in a newline) with a line of each signer; cosignatures state `time`."""
     _require_text(text)
-    return text + "\n" + "".join(signer.line(text) for signer in signers)
+    return text + "\n" + "".join(signer.line(text, time=time) for signer in signers)
 
 
 def split(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
@@ -188,13 +198,22 @@ def cosigned_message(text: str, time: int) -> bytes:
 def _verify_line(verifier: NoteVerifier, text: str, signature: bytes) -> VerifiedLine:
     time = None
     message = text.encode()
-    if verifier.type == TYPE_COSIGNATURE:
+    if verifier.type in COSIGNATURES:
         time = int.from_bytes(signature[:_TIME_BYTES], "big")
         signature = signature[_TIME_BYTES:]
-        message = cosigned_message(text, time)
-    if len(signature) != SIGNATURE_BYTES or not verifier.key.signed(signature, message):
+        message = _message(verifier.type, verifier.name, text, time)
+    wanted = post_quantum.SIGNATURE_BYTES if verifier.type == TYPE_MLDSA44 else SIGNATURE_BYTES
+    is_time = time is None or time <= MAX_TIME
+    if not is_time or len(signature) != wanted or not verifier.key.signed(signature, message):
         raise ProofError("note.signature", f"the line of {verifier.name} does not verify")
     return VerifiedLine(verifier, time)
+
+
+def _message(type_: int, name: str, text: str, time: int) -> bytes:
+    """What a cosignature line signs."""
+    if type_ == TYPE_MLDSA44:
+        return post_quantum.cosigned_message(text, name=name, time=time)
+    return cosigned_message(text, time)
 
 
 def _split_line(line: str) -> tuple[str, bytes, bytes]:

@@ -1,7 +1,8 @@
 """Trust policies of C2SP (https://c2sp.org/tlog-policy): which logs count, which witnesses, and how many of them.
 
 Lines `log <vkey> [url]`, `witness <name> <vkey> [url]`, `group <name> all|any|<k> <member>...`, `quorum <name>|none`.
-A key of a type not known here (ML-DSA, for one) is kept by name; its lines are never counted.
+Logs sign with Ed25519 or ML-DSA-44, witnesses with a cosignature of either. A key of a type not known here is kept by
+name; its lines are never counted.
 """
 
 import re
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from compliance.proof.errors import NotCheckable, ProofError
-from compliance.proof.note import TYPE_COSIGNATURE, TYPE_ED25519, NoteVerifier
+from compliance.proof.note import COSIGNATURES, TYPE_ED25519, TYPE_MLDSA44, NoteVerifier
 
 NONE: Final = "none"
 MAX_POLICY_BYTES: Final = 1_000_000
@@ -102,12 +103,12 @@ class _PolicyReader:
     def read(self, words: list[str]) -> None:
         match words:
             case ["log", vkey] | ["log", vkey, _]:
-                verifier = self._verifier(vkey, TYPE_ED25519)
+                verifier = self._verifier(vkey, (TYPE_ED25519, TYPE_MLDSA44))
                 if verifier is not None:
                     self.logs.append(verifier)
             case ["witness", name, vkey, *url] if len(url) <= 1:
                 self._require_new(name)
-                self.witnesses[name] = self._verifier(vkey, TYPE_COSIGNATURE)
+                self.witnesses[name] = self._verifier(vkey, COSIGNATURES)
                 if url:
                     self.urls[name] = url[0]
             case ["group", name, threshold, *members] if members:
@@ -130,7 +131,7 @@ class _PolicyReader:
             raise NotCheckable("trust.form", "no quorum line", place="policy")
         return Policy(tuple(self.logs), self.witnesses, self.groups, self.quorum, self.urls)
 
-    def _verifier(self, vkey: str, wanted: int) -> NoteVerifier | None:
+    def _verifier(self, vkey: str, wanted: Collection[int]) -> NoteVerifier | None:
         if vkey in self.keys:
             raise ProofError("trust.form", "the same key twice")
         self.keys.add(vkey)
@@ -140,7 +141,7 @@ class _PolicyReader:
         if verifier.key.keyid in self.keys:
             raise ProofError("trust.form", "the same key twice")
         self.keys.add(verifier.key.keyid)
-        return verifier if verifier.type == wanted else None
+        return verifier if verifier.type in wanted else None
 
     def _require_new(self, name: str) -> None:
         if name == NONE or name in self.witnesses or name in self.groups:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Generic, Literal, TypeVar
 
 SHOWN_ROWS = 200  # about eight pages; nobody reads on, and drawing costs 10 ms a row
+LONGEST_PRINTED_LINE = 400  # an Ed25519 line has some 120 characters after its name
 
 Row = TypeVar("Row")
 Tone = Literal["ok", "warn", "bad"]
@@ -53,6 +54,14 @@ class CheckpointFacts:
     root: str  # hex
     published_at: datetime
     note: str
+
+    @property
+    def printed_note(self) -> str:
+        """The note for paper: of a line with ML-DSA-44, 3,300 characters, only the beginning. Files have it whole."""
+        return "\n".join(
+            line if len(line) <= LONGEST_PRINTED_LINE else f"{line[:LONGEST_PRINTED_LINE]}… ({len(line):,} characters)"
+            for line in self.note.split("\n")
+        )
 
 
 @dataclass(frozen=True, slots=True)

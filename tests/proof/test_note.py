@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from compliance.proof import note
 from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.errors import NotCheckable, ProofError
-from compliance.proof.note import TYPE_COSIGNATURE, NoteSigner, NoteVerifier, open_note
+from compliance.proof.note import TYPE_COSIGNATURE, TYPE_MLDSA44, NoteSigner, NoteVerifier, open_note
 from compliance.proof.policy import parse_policy
+from compliance.proof.post_quantum import PostQuantumPrivateKey
 from tests.proof.vectors import load
 from tests.proof.world import key_of
 
@@ -85,8 +86,8 @@ def test_notes_round_trip_with_many_signatures(text, count):
 
 
 def test_a_line_of_an_unknown_type_is_passed_over():
-    """0x06, ML-DSA-44: a verifier that does not know it ignores it, as the text asks."""
-    line = f"\u2014 {LOG.name} {base64.b64encode(b'abcd' + bytes(2_420)).decode()}\n"
+    """A verifier that does not know a key or its type ignores its line, as the text asks."""
+    line = f"\u2014 {LOG.name} {base64.b64encode(b'abcd' + bytes(2_428)).decode()}\n"
     opened = open_note(note.sign(TEXT, [LOG]) + line, [LOG.verifier])
     assert opened.unknown == 1
 
@@ -235,8 +236,65 @@ def test_policies_that_cannot_be_understood(lines):
 
 
 def test_a_witness_of_an_unknown_key_type_never_counts():
-    key = base64.b64encode(b"\x06" + bytes(1_312)).decode()
+    key = base64.b64encode(b"\x07" + bytes(1_312)).decode()
     policy = parse_policy(policy_text(f"witness pq pq.example.test+00000000+{key}", "group g any pq x1", "quorum g"))
     assert policy.require_quorum([WITNESSES["x1"].verifier]) == ["x1"]
     with pytest.raises(ProofError):
         policy.require_quorum([])
+
+
+class TestPostQuantum:
+    """Type 0x06, ML-DSA-44: https://c2sp.org/tlog-cosignature."""
+
+    KEY = PostQuantumPrivateKey.generate()
+    SIGNER = NoteSigner(LOG.name, KEY, TYPE_MLDSA44)
+    NOTE = note.sign(TEXT, [LOG, SIGNER], time=1_777_878_000)
+
+    def test_both_lines_verify_and_the_time_is_said(self):
+        opened = open_note(self.NOTE, [LOG.verifier, self.SIGNER.verifier])
+        line = opened.verified_by(self.SIGNER.verifier)
+        assert line is not None
+        assert (line.time, opened.unknown) == (1_777_878_000, 0)
+        assert open_note(self.NOTE, [LOG.verifier]).unknown == 1
+        assert NoteVerifier.from_vkey(self.SIGNER.vkey) == self.SIGNER.verifier
+
+    def test_the_name_is_signed(self):
+        """Unlike that of an Ed25519 cosignature: the line does not verify under another name of the same key."""
+        text, lines = note.split(self.NOTE)
+        other = NoteVerifier("other.example.test", TYPE_MLDSA44, self.KEY.public)
+        moved = f"\u2014 {other.name} {base64.b64encode(other.id + lines[1][2]).decode()}\n"
+        with pytest.raises(ProofError, match=r"note\.signature"):
+            open_note(f"{text}\n{moved}", [other])
+
+    def test_what_is_changed_is_refused(self):
+        text, lines = note.split(self.NOTE)
+        signature = lines[1][2]
+        for broken in (signature[:-1], signature + b"\x00", b"\x80" + signature[1:], signature[:8] + bytes(2_420)):
+            line = f"\u2014 {LOG.name} {base64.b64encode(self.SIGNER.verifier.id + broken).decode()}\n"
+            with pytest.raises(ProofError, match=r"note\.signature"):
+                open_note(f"{text}\n{line}", [self.SIGNER.verifier])
+        larger = self.NOTE.replace("\n7\n", "\n8\n")
+        with pytest.raises(ProofError, match=r"note\.signature"):
+            open_note(larger, [self.SIGNER.verifier])
+
+    def test_keys_and_types_belong_together(self):
+        for key, type_ in [(self.KEY, TYPE_COSIGNATURE), (key_of("log"), TYPE_MLDSA44)]:
+            with pytest.raises(ProofError, match=r"key\.form"):
+                NoteSigner(LOG.name, key, type_)
+        for data in (b"\x06" + bytes(32), b"\x06" + bytes(1_311)):
+            with pytest.raises(ProofError, match=r"key\.form"):
+                NoteVerifier.from_vkey(f"{LOG.name}+00000000+{base64.b64encode(data).decode()}")
+        for text, time in [(TEXT, None), (TEXT, -1), ("no checkpoint\n", 5)]:
+            with pytest.raises(ProofError):
+                self.SIGNER.line(text, time=time)
+        with pytest.raises(ProofError, match=r"key\.form"):
+            PostQuantumPrivateKey.from_pem(key_of("log").to_pem())
+        assert PostQuantumPrivateKey.from_pem(self.KEY.to_pem()).public == self.KEY.public
+
+    def test_policies_take_it_for_logs_and_witnesses(self):
+        vkey = self.SIGNER.vkey
+        asked = parse_policy(f"log {LOG.vkey}\nwitness pq {vkey}\nquorum pq\n".encode())
+        assert asked.require_quorum([self.SIGNER.verifier]) == ["pq"]
+        with pytest.raises(ProofError, match=r"policy\.quorum"):
+            asked.require_quorum([LOG.verifier])
+        assert parse_policy(f"log {vkey}\nquorum none\n".encode()).logs == (self.SIGNER.verifier,)

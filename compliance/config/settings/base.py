@@ -185,6 +185,7 @@ METERPROOF: dict[str, Any] = {
     "WITNESS_RENEW_SECONDS": environment.number("METERPROOF_WITNESS_RENEW_SECONDS", 300),
     "WITNESS_DIR": Path(environment.text("METERPROOF_WITNESS_DIR", str(VAR_DIR / "witness"))),
     "LOG_KEY": environment.text("METERPROOF_LOG_KEY"),  # PKCS #11 URI of a new log's key; empty: a file in SECRETS_DIR
+    "POST_QUANTUM": environment.flag("METERPROOF_POST_QUANTUM"),  # a second line with ML-DSA-44 on each checkpoint
     "HSM_MODULE": environment.text("METERPROOF_HSM_MODULE"),
     "HSM_PIN_FILE": environment.text("METERPROOF_HSM_PIN_FILE"),
     "MAX_MERGE_DELAY_SECONDS": 60,

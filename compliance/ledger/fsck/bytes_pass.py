@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final
 
-from compliance.ledger import store, tiles, witnesses
+from compliance.ledger import store, tiles
 from compliance.ledger.append import event_keys
-from compliance.ledger.fsck.checkpoints import signed_root
+from compliance.ledger.fsck.checkpoints import known_cosigners, signed_root
 from compliance.ledger.fsck.entries import EntryReader, Row, Said, place
 from compliance.ledger.fsck.parts import Part, PartResult, Redacted, Seen
 from compliance.ledger.fsck.receipts import ReceiptReader
@@ -79,7 +79,7 @@ class BytesPass:
         self._entries = EntryReader(self._result, self._store)
         self._receipts = ReceiptReader(self._result, log_keys)
         self._log_keys = log_keys
-        self._witnesses = witnesses.known_verifiers()
+        self._cosigners = known_cosigners()
         self._keys = _EventKeys()
         self._keys_before: tuple[_EventKeys, Future[int]] | None = None
 
@@ -305,6 +305,6 @@ class BytesPass:
             row, self._next = self._next, next(self._checkpoints, None)
             self._result.checkpoints += 1
             root = signed_root(
-                self._result, row, size=self._tree.size, log_keys=self._log_keys, witnesses=self._witnesses
+                self._result, row, size=self._tree.size, log_keys=self._log_keys, cosigners=self._cosigners
             )
             self.part.seen.append(Seen(row.size, root, self._tree.low_roots() if root else b""))

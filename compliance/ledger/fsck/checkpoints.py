@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from django.conf import settings
 
+from compliance.ledger import post_quantum_key, witnesses
 from compliance.ledger.fsck.problems import FsckResult
 from compliance.ledger.models import Checkpoint as CheckpointRow
 from compliance.proof import note
@@ -14,7 +15,7 @@ from compliance.proof.note import NoteVerifier
 
 
 def signed_root(
-    result: FsckResult, row: CheckpointRow, *, size: int, log_keys: LogKeys, witnesses: Sequence[NoteVerifier]
+    result: FsckResult, row: CheckpointRow, *, size: int, log_keys: LogKeys, cosigners: Sequence[NoteVerifier]
 ) -> bytes:
     """The root that the note in `row` signs, to be compared with the tree that has reached `size`. Nothing if there is
     no such root; then what is wrong is noted.
@@ -23,7 +24,7 @@ def signed_root(
     try:
         opened = note.open_note(row.note, log_keys.verifiers_at(row.size))
         checkpoint = Checkpoint.from_text(opened.text)
-        check_cosignatures(row.note, witnesses, origin=checkpoint.origin)
+        check_lines(row.note, [*log_keys.verifiers, *cosigners])
     except ProofError as error:
         result.add(error.code, where, error.detail)
         return b""
@@ -38,12 +39,15 @@ def signed_root(
     return b""
 
 
-def check_cosignatures(text: str, witnesses: Sequence[NoteVerifier], *, origin: str = "") -> None:
-    """Each line that is not the log's is the cosignature of a witness that was asked. Raises ProofError."""
-    named = {(verifier.name, verifier.id): verifier for verifier in witnesses}
+def known_cosigners() -> list[NoteVerifier]:
+    """Whose lines may stand beside those of the log's keys: witnesses that were asked, the log's post-quantum key."""
+    return [*witnesses.known_verifiers(), *post_quantum_key.verifiers()]
+
+
+def check_lines(text: str, known: Sequence[NoteVerifier]) -> None:
+    """Each line is of one of the `known` keys, and verifies. Raises ProofError."""
+    named = {(verifier.name, verifier.id): verifier for verifier in known}
     for name, id_, _ in note.split(text)[1]:
-        if name == (origin or settings.METERPROOF["ORIGIN"]):
-            continue
         if (name, id_) not in named:
-            raise ProofError("note.unknown_key", f"a line of {name}, whom nobody asked")
+            raise ProofError("note.unknown_key", f"a line of {name}, with a key that nobody asked")
         note.open_note(text, [named[name, id_]])

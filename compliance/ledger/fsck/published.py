@@ -8,7 +8,7 @@ from typing import Final
 
 from compliance.ledger import signer, tiles, witnesses
 from compliance.ledger.errors import LedgerError
-from compliance.ledger.fsck.checkpoints import check_cosignatures
+from compliance.ledger.fsck.checkpoints import check_lines, known_cosigners
 from compliance.ledger.fsck.parts import PartResult
 from compliance.ledger.fsck.problems import FsckResult
 from compliance.ledger.fsck.tree import compare_tile, read
@@ -56,7 +56,7 @@ class PublishedLog:
         self._result = result
         self._log_keys = log_keys
         self._shown = shown
-        self._witnesses = witnesses.known_verifiers()
+        self._cosigners = known_cosigners()
         self.size = self._published_size(shown.note)
         self._blocks = merkle.RightEdge()  # its leaves are the roots of the full level-0 tiles
         self._levels: list[list[bytes]] = []
@@ -214,7 +214,7 @@ class PublishedLog:
         """Those in the file may be newer than those in the row."""
         if self._shown.note is not None:
             try:
-                check_cosignatures(self._shown.note, self._witnesses)
+                check_lines(self._shown.note, [*self._log_keys.verifiers, *self._cosigners])
             except ProofError as error:
                 self._result.add(error.code, tiles.CHECKPOINT, error.detail)
 

@@ -3,9 +3,10 @@
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from compliance.ledger import keys, rotation
+from compliance.ledger import keys, post_quantum_key, rotation, setup
 from compliance.ledger.errors import LedgerError
 from compliance.proof.errors import ProofError
 from compliance.proof.times import parse_time
@@ -26,10 +27,17 @@ class Command(BaseCommand):
         rotate.add_argument("--reason", choices=rotation.REASONS, default=rotation.SUPERSEDED, help="with --finish")
         rotate.add_argument("--text", default="", help="with --finish: what happened, for the log")
         words.add_parser("keys", help="name the keys that sign now, oldest first")
+        words.add_parser("post-quantum-key", help="make the key for a second signature with ML-DSA-44, and print it")
 
     def handle(self, *_args: Any, word: str, **options: Any) -> None:
         try:
-            self._keys() if word == "keys" else self._rotate(**options)
+            match word:
+                case "keys":
+                    self._keys()
+                case "post-quantum-key":
+                    self._post_quantum_key()
+                case _:
+                    self._rotate(**options)
         except LedgerError as error:
             raise CommandError(str(error)) from None
 
@@ -49,6 +57,15 @@ class Command(BaseCommand):
         change = rotation.finish(use, effective_at=effective_at, reason=options["reason"], text=options["text"])
         self.stdout.write(f"The {use} key {change.old} is revoked; {change.new} signs alone.")
         self.stdout.write("Give the trust folder to those who verify, then destroy the old private key.")
+
+    def _post_quantum_key(self) -> None:
+        signer = post_quantum_key.make()
+        setup.write_trust_folder()
+        self.stdout.write(signer.vkey)
+        if not settings.METERPROOF["POST_QUANTUM"]:
+            self.stdout.write(
+                "Give the trust folder to those who verify. It signs once METERPROOF_POST_QUANTUM=1 is set."
+            )
 
     def _keys(self) -> None:
         for key in rotation.standing():

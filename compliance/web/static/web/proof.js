@@ -260,7 +260,7 @@
     let bySomeLogKey = false;
     for (const line of note.lines) {
       for (const log of trust.logs) {
-        if (line.name !== log.name || !same(line.id, log.id)) { continue; }
+        if (line.name !== log.name || !same(line.id, log.id) || !log.key) { continue; }
         need(await verifies(log, line.sig, signed), "note.signature", "checkpoint", "the signature of " + log.name + " does not verify");
         bySomeLogKey = true;
       }
@@ -288,6 +288,12 @@
       if (!group || depth > 16) { uncheckable("trust.form", "policy", "unknown witness or group " + name); }
       const yes = group.members.filter(function (member) { return reached(member, depth + 1); }).length;
       return yes >= (group.rule === "all" ? group.members.length : group.rule === "any" ? 1 : Number(group.rule));
+    }
+    const unchecked = Array.from(trust.witnesses.values()).some(function (witness) {
+      return !witness.key && note.lines.some(function (line) { return line.name === witness.name && same(line.id, witness.id); });
+    });
+    if (unchecked && !reached(trust.quorum, 0)) {
+      uncheckable("policy.quorum", "checkpoint", "a line of a witness is of a kind that browsers cannot check; use the verifier");
     }
     need(reached(trust.quorum, 0), "policy.quorum", "checkpoint", agreed.size + " of " + trust.witnesses.size + " witnesses cosigned, which is below the policy's quorum");
     return agreed.size;
