@@ -122,6 +122,40 @@ class Checkpoint(models.Model):
         return str(self.size)
 
 
+class TimeToken(models.Model):
+    """An RFC 3161 response over the bytes of `note`, a published checkpoint over `size` entries."""
+
+    number = models.BigIntegerField(primary_key=True)  # from 1 without gap: one that vanishes is missed
+    size = models.BigIntegerField(db_index=True)
+    note = models.TextField()
+    token = BytesField()
+
+    class Meta:
+        db_table = "ledger_time_token"
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+
+class Anchoring(models.Model):
+    """The one row that says how many tokens there are, and whether a checkpoint waits for one."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    tokens = models.BigIntegerField(default=0)
+    pending_since = models.DateTimeField(null=True)
+    attempts = models.IntegerField(default=0)
+    next_try_at = models.DateTimeField(null=True)
+    failure = models.TextField(default="")
+    alarmed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "ledger_anchoring"
+        constraints: ClassVar = [models.CheckConstraint(condition=models.Q(id=1), name="ledger_anchoring_one_row")]
+
+    def __str__(self) -> str:
+        return str(self.tokens)
+
+
 class Head(models.Model):
     """Last entry of a chain, and the row that is locked to append to it. `seq` is -1 before the first entry."""
 
@@ -169,4 +203,4 @@ class Pending(models.Model):
         return self.batch.hex()
 
 
-INSERT_ONLY: tuple[type[models.Model], ...] = (Entry, Batch, EventKey, Receipt, LeafRange, Checkpoint)
+INSERT_ONLY: tuple[type[models.Model], ...] = (Entry, Batch, EventKey, Receipt, LeafRange, Checkpoint, TimeToken)

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connection
 
 from compliance.jobs import clock
-from compliance.ledger import key_history, keys, selectors, tiles
+from compliance.ledger import anchors, key_history, keys, selectors, tiles
 from compliance.ledger.errors import NoLog
 from compliance.ledger.selectors import StoredBatch, StoredCheckpoint
 from compliance.proof import batch as batch_format
@@ -152,6 +152,7 @@ def proof_bundle(subject_texts: Sequence[str]) -> bytes:
         created=clock.now(),
         subjects=subject_texts,
         checkpoint=checkpoint.note,
+        time_tokens=anchors.tokens_over(checkpoint.size, checkpoint.note)[-bundle.MAX_TIME_TOKENS :],
         entries=_with_paths(entries, batches, checkpoint.size),
         batches=[batch.envelope for batch in batches.values()],
         heads_envelope=_heads(checkpoint, chains),

@@ -5,7 +5,7 @@ from typing import Any
 
 from compliance.jobs.registry import StartRefused, at_start, periodic, task
 from compliance.jobs.worker import RunningJob
-from compliance.ledger import guards, integrate, publish, startup, witnesses
+from compliance.ledger import anchors, guards, integrate, publish, startup, witnesses
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.fsck.processes import PART_TASK, read_for_job
 from compliance.ledger.models import LogState
@@ -27,6 +27,13 @@ def integrate_and_publish() -> None:
     integrate.integrate()
     if witnesses.alarm() is None:
         publish.publish(wait=False)
+
+
+@periodic("ledger.anchor", every_seconds=PUBLISH_EVERY_SECONDS)
+def anchor() -> None:
+    """Have the newest checkpoint stamped by a time stamp authority."""
+    if LogState.objects.filter(id=1).exists():
+        anchors.anchor()
 
 
 @periodic("ledger.guards", every_seconds=LOOK_AT_GUARDS_EVERY_SECONDS)

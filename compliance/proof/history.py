@@ -59,7 +59,7 @@ def open_checkpoint(
             "witnesses": witnesses,
             "signed_by": [key.id.hex() for key in signed_by],
         }
-    stamped = _check_time_tokens(text, time_tokens, trust, verdict) if time_tokens else []
+    stamped = check_time_tokens(text, time_tokens, trust, verdict) if time_tokens else []
     _require_standing_key([key.id.hex() for key in signed_by], [*stamped, *dated], trust, verdict)
     return checkpoint
 
@@ -196,7 +196,13 @@ def _require_standing_key(keyids: Sequence[str], times: Sequence[str], trust: Tr
             raise ProofError("key.revoked", f"{keyids[0]} was revoked from {end.effective_at} on, {when}")
 
 
-def _check_time_tokens(text: str, tokens: Sequence[bytes], trust: TrustFolder, verdict: Verdict) -> list[str]:
+def check_time_tokens(
+    text: str, tokens: Sequence[bytes], trust: TrustFolder, verdict: Verdict, *, of: str = "the checkpoint"
+) -> list[str]:
+    """The times at which `text`, a note, existed by the word of time stamp authorities. Raises `time.token`.
+
+    Without roots to check them by they stay unchecked, which is said; then there are none.
+    """
     with verdict.step("Time stamps on the checkpoint") as step:
         if not trust.time_stamp_roots or not time_tokens.can_check():
             why = f"{TIME_STAMP_ROOTS} is not in your trust folder"
@@ -211,6 +217,6 @@ def _check_time_tokens(text: str, tokens: Sequence[bytes], trust: TrustFolder, v
                 token, text.encode(), roots=trust.time_stamp_roots, place=f"time_tokens/{position}"
             )
             stated.append(format_time(stamp.time))
-            step.say(f"the checkpoint existed at {format_time(stamp.time)}, says {stamp.authority}")
+            step.say(f"{of} existed at {format_time(stamp.time)}, says {stamp.authority}")
         verdict.facts["times"] = stated
     return stated

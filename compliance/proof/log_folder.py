@@ -16,8 +16,11 @@ from compliance.proof.errors import NotCheckable, ProofError
 from compliance.proof.layout import TILE_WIDTH
 from compliance.proof.note import MAX_NOTE_BYTES
 from compliance.proof.shapes import is_hash
+from compliance.proof.time_tokens import MAX_TOKEN_BYTES
 
 CHECKPOINT: Final = "checkpoint"
+ANCHORED: Final = "checkpoint.anchored"  # the newest note that a time stamp authority has seen
+STAMP: Final = "checkpoint.tsr"  # and its response over exactly those bytes
 BATCHES: Final = "batches"
 MAX_BATCH_FILE_BYTES: Final = dsse.MAX_BATCH_ENVELOPE_BYTES + 70 * batch.MAX_COUNT  # one hash a line of the array
 MAX_TILE_BYTES: Final = TILE_WIDTH * merkle.HASH_BYTES
@@ -53,6 +56,10 @@ class LogFolder:
             return data.decode("utf-8")
         except UnicodeDecodeError:
             raise ProofError("note.form", "not UTF-8", place=CHECKPOINT) from None
+
+    def read_time_stamp(self) -> tuple[bytes | None, bytes | None]:
+        """The newest note that was stamped, and the RFC 3161 response over it; None for what is not there."""
+        return self._read(ANCHORED, MAX_NOTE_BYTES), self._read(STAMP, MAX_TOKEN_BYTES)
 
     def read_leaf_hashes(self, checkpoint: Checkpoint) -> list[bytes]:
         """Check every hash tile of every level against the leaves below and the root.

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from compliance.proof import dsse, subject
+from compliance.proof import dsse, merkle, subject
 from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.errors import ProofError
 from compliance.proof.facts import Fact, read_fact
-from compliance.proof.history import check_history, open_checkpoint
-from compliance.proof.log_folder import BatchFile, LogFolder
+from compliance.proof.history import check_history, check_time_tokens, open_checkpoint
+from compliance.proof.log_folder import ANCHORED, STAMP, BatchFile, LogFolder
 from compliance.proof.log_keys import LogKeys
 from compliance.proof.steps import Step, Verdict
 from compliance.proof.trust import TrustFolder
@@ -27,6 +27,7 @@ def verify_log(path: Path, trust: TrustFolder, verdict: Verdict, step: Step) -> 
             tiles.say(f"{len(folder.beyond)} tile files lie beyond this checkpoint and were not checked")
         if folder.strange:
             tiles.say(f"{len(folder.strange)} other files were not looked at")
+    _check_time_stamp(folder, leaves, trust, verdict)
     facts: list[Fact] = []
     bare: dict[int, bytes] = {}
     with verdict.step("Entries") as entries:
@@ -48,6 +49,25 @@ def verify_log(path: Path, trust: TrustFolder, verdict: Verdict, step: Step) -> 
         unknown_key="key.unknown",
         is_whole=lambda _: True,
     )
+
+
+def _check_time_stamp(folder: LogFolder, leaves: list[bytes], trust: TrustFolder, verdict: Verdict) -> None:
+    """The newest checkpoint that a time stamp authority has seen, with its token, if they lie beside the log."""
+    note, token = folder.read_time_stamp()
+    if note is None and token is None:
+        return
+    if note is None or token is None:
+        raise ProofError("time.token", f"one of {ANCHORED} and {STAMP} is missing", place=STAMP if note else ANCHORED)
+    try:
+        text = note.decode("utf-8")
+        anchored = open_checkpoint(text, trust, Verdict("checkpoint"), time_tokens=[token])
+    except UnicodeDecodeError:
+        raise ProofError("note.form", "not UTF-8", place=ANCHORED) from None
+    except ProofError as error:
+        raise error.within(STAMP if error.code == "time.token" else ANCHORED) from None
+    if anchored.size <= len(leaves) and merkle.root(leaves[: anchored.size]) != anchored.root:
+        raise ProofError("proof.consistency", "it is over another tree than this log was", place=ANCHORED)
+    check_time_tokens(text, [token], trust, verdict, of=f"the checkpoint of {anchored.size:,} entries")
 
 
 def _require_standing_key(facts: list[Fact], checkpoint: Checkpoint, verdict: Verdict) -> None:

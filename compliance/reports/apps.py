@@ -13,8 +13,9 @@ class ReportsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the job, the check for libraries, and the comparison of files and rows with the log."""
-        from compliance.ledger import fsck
-        from compliance.reports import consistency, system_checks, tasks  # noqa: F401 (registers the job)
+        from compliance.ledger import anchors, fsck
+        from compliance.reports import authority, consistency, system_checks, tasks  # noqa: F401 (registers the job)
 
         register(system_checks.check_libraries)
         fsck.register_fsck(consistency.compare)
+        anchors.register_authority(anchors.Authority(authority.stamp_checkpoint, authority.checkpoint_roots))

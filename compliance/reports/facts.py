@@ -54,6 +54,7 @@ class CheckpointFacts:
     root: str  # hex
     published_at: datetime
     note: str
+    stamped_at: datetime | None = None  # by a time stamp authority; its token is in the attached proof
 
     @property
     def printed_note(self) -> str:

@@ -24,6 +24,7 @@ def recorded(factory: Factory) -> Factory:
     factory.send([factory.event(meter(1)), factory.event(meter(1))])
     integrate.integrate()
     publish.publish()
+    tasks.anchor()
     return factory
 
 

@@ -16,7 +16,7 @@ import pytest
 from django.conf import settings
 from django.db import IntegrityError, connection, models, transaction
 
-from compliance.ledger import integrate, publish, setup, signer, startup
+from compliance.ledger import integrate, publish, setup, signer, startup, tasks
 from compliance.ledger.append import append_batch
 from compliance.ledger.errors import LedgerError, StateRefused
 from compliance.ledger.models import (
@@ -29,6 +29,7 @@ from compliance.ledger.models import (
     LogState,
     Pending,
     Receipt,
+    TimeToken,
 )
 from compliance.ledger.models import Checkpoint as CheckpointRow
 from compliance.proof import entry as entry_format
@@ -54,11 +55,13 @@ def drill(alone: None, log: Path) -> Factory:
     factory.send([known, *(factory.event(meter(number % 40)) for number in range(1, 290))])
     integrate.integrate()
     publish.publish()
+    tasks.anchor()
     signed = factory.sign([factory.event(meter(1)), known, factory.event(meter(2)), factory.event(meter(1))])
     append_batch(received(signed, leave_out=[2]), refused={2: "event.value"})
     factory.send([known])
     integrate.integrate()
     publish.publish()
+    tasks.anchor()
     factory.send([factory.event(meter(3)), factory.event(meter(99))])
     factory.send([factory.event(meter(3))])
     assert found() == []
@@ -109,6 +112,8 @@ def name_of(row: models.Model) -> str:
             return f"leaf_range {row.first_index}"
         case CheckpointRow():
             return f"checkpoint {row.size}"
+        case TimeToken():
+            return f"time_token {row.number}"
         case Head():
             return f"{row.subject.hex()}"
         case _:
@@ -167,6 +172,8 @@ def also_named(row: models.Model) -> list[str]:
             return [row.batch.hex()]
         case CheckpointRow():
             return ["one before it is missing", f"checkpoint {changed(row.size)}"]
+        case TimeToken():
+            return [f"time_token {row.number + 1}"]
         case _:
             return []
 
@@ -366,9 +373,16 @@ def test_a_stranger_finds_every_damaged_file(factory: Factory) -> None:
         factory.send([factory.event(meter(number)) for number in range(size)])
         integrate.integrate()
         publish.publish()
+    tasks.anchor()
     folder, trust = settings.METERPROOF["LOG_DIR"], settings.METERPROOF["TRUST_DIR"]
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    assert {path.relative_to(folder).parts[0] for path in files} == {"batches", "checkpoint", "tile"}
+    assert {path.relative_to(folder).parts[0] for path in files} == {
+        "batches",
+        "checkpoint",
+        "checkpoint.anchored",
+        "checkpoint.tsr",
+        "tile",
+    }
     for path in files:
         name, before = path.relative_to(folder).as_posix(), path.read_bytes()
         for harm in HARMS:

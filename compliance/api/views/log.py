@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from compliance.ledger import proofs, tiles
+from compliance.ledger import anchors, proofs, tiles
 from compliance.proof import cose_receipt
 
 FOR_EVER = "public, max-age=31536000, immutable"  # a tile has one content for ever
@@ -27,6 +27,21 @@ def checkpoint(request: HttpRequest) -> HttpResponse:
     """`/log/checkpoint`: the signed note that was published last."""
     note = _read(tiles.folder() / tiles.CHECKPOINT)
     return _public(note, content_type="text/plain; charset=utf-8", cache=MOMENT)
+
+
+@csrf_exempt
+@require_safe
+def anchored(request: HttpRequest) -> HttpResponse:
+    """`/log/checkpoint.anchored`: the newest note that a time stamp authority has stamped."""
+    note = _read(tiles.folder() / anchors.ANCHORED)
+    return _public(note, content_type="text/plain; charset=utf-8", cache=MOMENT)
+
+
+@csrf_exempt
+@require_safe
+def time_stamp(request: HttpRequest) -> HttpResponse:
+    """`/log/checkpoint.tsr`: the RFC 3161 response over exactly those bytes."""
+    return _public(_read(tiles.folder() / anchors.STAMP), content_type="application/timestamp-reply", cache=MOMENT)
 
 
 @csrf_exempt

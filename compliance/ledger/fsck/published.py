@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from compliance.ledger import signer, tiles, witnesses
+from compliance.ledger import anchors, signer, tiles, witnesses
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.fsck.checkpoints import check_lines, known_cosigners
 from compliance.ledger.fsck.parts import PartResult
@@ -144,7 +144,7 @@ class PublishedLog:
         batch_files = 0
         for path in _files_below(tiles.folder()):
             name = path.relative_to(tiles.folder()).as_posix()
-            if name == tiles.CHECKPOINT:
+            if name in (tiles.CHECKPOINT, anchors.ANCHORED, anchors.STAMP):
                 continue
             if name.startswith(f"{tiles.BATCHES}/"):
                 batch_files += 1

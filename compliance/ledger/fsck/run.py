@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 from compliance.ledger import guards, key_history, keys, selectors, startup
 from compliance.ledger.errors import LedgerError
-from compliance.ledger.fsck import relations
+from compliance.ledger.fsck import relations, time_stamps
 from compliance.ledger.fsck.bytes_pass import BytesPass
 from compliance.ledger.fsck.parts import Part, PartResult, Redacted, cut, edge_before
 from compliance.ledger.fsck.problems import FsckResult, Problem
@@ -63,6 +63,7 @@ def run(
                 progress or (lambda _done, _total: None),
                 readers,
             )
+            time_stamps.compare(result, log_keys)
         for name in guards.missing():
             result.add(
                 "guard.missing", name, "the database lets recorded rows be changed; put it up: manage.py ledger guards"

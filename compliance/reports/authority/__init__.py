@@ -7,7 +7,7 @@ the operator. TIME_STAMP_AUTHORITIES names outside time stamp authorities; empty
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -15,9 +15,12 @@ from asn1crypto import crl as asn1_crl
 from asn1crypto import keys as asn1_keys
 from asn1crypto import pem as asn1_pem
 from asn1crypto import x509 as asn1_x509
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from django.conf import settings
 
+from compliance.jobs import clock
+from compliance.ledger import anchors
 from compliance.reports.authority import development, timestamps
 from compliance.reports.authority.development import DevelopmentAuthority
 from compliance.reports.authority.timestamps import (
@@ -30,6 +33,9 @@ from compliance.reports.authority.timestamps import (
 REPORT_ROOT = "report-root.crt"  # names in the trust folder, ledger format section 2.8
 TIME_STAMP_ROOT = "tsa-root.crt"
 REPORT_SEAL = "report-seal.crt"
+
+
+LONGEST_WAIT_SECONDS = 5.0  # for a checkpoint: the worker publishes nothing meanwhile; a report may wait longer
 
 
 class AuthorityMissing(Exception):
@@ -101,6 +107,41 @@ def time_stamp(data: bytes) -> bytes:
     except (httpx.HTTPError, timestamps.TimeStampRefused, OSError) as error:
         raise TimeStampUnavailable(str(error)) from error
     return bytes(response.dump())
+
+
+def stamp_checkpoint(data: bytes) -> bytes:
+    """An RFC 3161 response over `data` by the first authority that gives one. Raises anchors.AuthorityAway."""
+    if _stamps_itself():
+        if not settings.METERPROOF["ALLOW_DEVELOPMENT_AUTHORITY"]:
+            raise anchors.NoAuthority("no time stamp authority is set (METERPROOF_TIME_STAMP_AUTHORITIES)")
+        unit = _development().signer("tsa")
+        publish_time_stamp_roots()
+        return bytes(timestamps.answer(timestamps.request_for(data), unit=unit, moment=clock.now()).dump())
+    failures = []
+    for entry in _outside():
+        brief = replace(entry, timeout=min(entry.timeout, LONGEST_WAIT_SECONDS))
+        try:
+            response = asyncio.run(HttpTimeStamper(brief).async_request_tsa_response(timestamps.request_for(data)))
+            publish_time_stamp_roots()
+            return bytes(response.dump())
+        except (httpx.HTTPError, timestamps.TimeStampRefused, OSError) as error:
+            failures.append(f"{entry.url}: {error or type(error).__name__}")
+    raise anchors.AuthorityAway("; ".join(failures))
+
+
+def checkpoint_roots() -> tuple[x509.Certificate, ...]:
+    """The roots of the authorities of today. Raises anchors.AuthorityAway when they cannot be read."""
+    try:
+        return tuple(x509.load_der_x509_certificate(found.dump()) for found in _time_stamp_roots())
+    except (AuthorityMissing, OSError, ValueError) as error:
+        raise anchors.AuthorityAway(f"the roots of the time stamp authority cannot be read: {error}") from error
+
+
+def publish_time_stamp_roots() -> None:
+    """Write the time stamp authorities' roots into the trust folder, beside those that are there already."""
+    trust: Path = settings.METERPROOF["TRUST_DIR"]
+    trust.mkdir(parents=True, exist_ok=True)
+    _add_certificates(trust / TIME_STAMP_ROOT, _time_stamp_roots())
 
 
 def may_fetch() -> bool:

@@ -108,10 +108,13 @@ class HttpTimeStamper(PlainTimeStamper):
             stamp = response["time_stamp_token"]["content"]["encap_content_info"]["content"].parsed
             same = stamp["message_imprint"].dump() == request["message_imprint"].dump()
             policy = stamp["policy"].native
+            nonce = stamp["nonce"].native
         except (ValueError, KeyError, TypeError) as error:
             raise TimeStampRefused(f"{self.name} answered with something unreadable") from error
         if not same:
             raise TimeStampRefused(f"{self.name} stamped other data")
+        if nonce != request["nonce"].native:
+            raise TimeStampRefused(f"{self.name} answered another request: its nonce is not the one that was sent")
         if self._authority.policy and policy != self._authority.policy:
             raise TimeStampRefused(f"{self.name} stamped under the policy {policy}")
         return response

@@ -16,7 +16,7 @@ from compliance.accounts import selectors as accounts
 from compliance.accounts.roles import PLATFORM
 from compliance.custody.models import Meter
 from compliance.jobs import clock
-from compliance.ledger import proofs, publish
+from compliance.ledger import anchors, proofs, publish
 from compliance.ledger import selectors as ledger
 from compliance.ledger.integrate import integrate
 from compliance.proof import bundle as bundle_format
@@ -56,6 +56,7 @@ def prove(choose: Callable[[bytes], Sequence[str]]) -> Proven:
     """
     integrate()
     publish.publish()
+    anchors.anchor()
     for _ in range(TRIES):
         latest = ledger.latest_checkpoint()
         if latest is None:
@@ -64,7 +65,8 @@ def prove(choose: Callable[[bytes], Sequence[str]]) -> Proven:
         read = bundle_format.read(made)
         if read.checkpoint == latest.note:
             _require_verified(made)
-            return Proven(made, _checkpoint(latest.note, latest.published_at or clock.now()), _heads(read))
+            published_at = latest.published_at or clock.now()
+            return Proven(made, _checkpoint(latest.note, published_at, read.time_tokens), _heads(read))
     raise proofs.NotYetIncluded("the log is published faster than a proof can be made; try again")
 
 
@@ -96,9 +98,10 @@ def _require_verified(made: bytes) -> None:
         raise RecordBroken(f"the record does not verify: {error}") from error
 
 
-def _checkpoint(text: str, published_at: datetime) -> CheckpointFacts:
+def _checkpoint(text: str, published_at: datetime, tokens: Sequence[bytes]) -> CheckpointFacts:
     parsed = Checkpoint.from_text(note.split(text)[0])
-    return CheckpointFacts(parsed.origin, parsed.size, parsed.root.hex(), published_at, text)
+    stamped_at = anchors.verify(tokens[0], text).time if tokens else None
+    return CheckpointFacts(parsed.origin, parsed.size, parsed.root.hex(), published_at, text, stamped_at)
 
 
 def _heads(bundle: Bundle) -> dict[str, InclusionFacts]:

@@ -28,6 +28,7 @@ from compliance.web import filters, words
 from compliance.web.meter_page import meter_context, record_status
 from compliance.web.paging import Order, page
 from compliance.web.reader import reader
+from compliance.web.time_stamp import time_stamp
 from compliance.web.trust import VERIFY_STEPS, trust_files
 from compliance.web.views.findings import finding_row
 
@@ -122,6 +123,7 @@ def meter(request: HttpRequest, public_id: str) -> HttpResponse:
             {"evidence": each, "review": words.REVIEW[each.state]} for each in evidence_about(reader(request), found)
         ],
         "trust": trust_files(),
+        "time_stamp": time_stamp(),
         "verify_steps": VERIFY_STEPS,
         "may_report": policy.allows(reader(request), "report.request"),
     }

@@ -24,6 +24,7 @@ from compliance.proof.errors import ProofError
 from compliance.proof.note import NoteVerifier, open_note
 from compliance.web import charts, words
 from compliance.web.reader import reader
+from compliance.web.time_stamp import time_stamp
 from compliance.web.trust import trust_files
 from compliance.web.views.findings import finding_row
 from compliance.web.views.frameworks import summary
@@ -64,7 +65,11 @@ def ledger_state() -> dict[str, Any]:
         "root": checkpoint.root.hex(),
         "signed_at": checkpoint.published_at,
         "waiting": waiting,
-        "vouchers": [("bad" if problem else "ok", "Operator's log key", ""), ("none", "No witness yet", "")],
+        "vouchers": [
+            ("bad" if problem else "ok", "Operator's log key", ""),
+            ("none", "No witness yet", ""),
+            time_stamp(),
+        ],
     }
     if problem:
         return {
