@@ -1,5 +1,6 @@
 """From committed batches to a log that strangers verify."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -11,14 +12,15 @@ import pytest
 from django.conf import settings
 
 from compliance.jobs import clock
-from compliance.ledger import integrate, key_history, publish, selectors, signer, startup, tasks, tiles
+from compliance.ledger import integrate, key_history, proofs, publish, selectors, signer, startup, tasks, tiles
 from compliance.ledger.errors import Damaged, SignerRefused, StateRefused
 from compliance.ledger.models import Checkpoint as CheckpointRow
 from compliance.ledger.models import Entry, LeafRange, LogState, Pending
-from compliance.proof import layout, merkle, note, tile_proofs
+from compliance.proof import cose_receipt, layout, merkle, note, tile_proofs
 from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.note import NoteVerifier
 from compliance.proof.verify import verify_file
+from compliance.proof.witness_protocol import AddCheckpoint
 from tests.ledger.world import Factory, found, meter
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_engines]
@@ -48,6 +50,29 @@ def test_integration_follows_the_order_of_commits(factory: Factory) -> None:
     ]
     assert integrate.integrate() == 0
     assert not Pending.objects.exists()
+
+
+def test_consistency_between_any_two_published_sizes(factory: Factory) -> None:
+    """Also where partial tiles were taken over by full ones: every pair of checkpoints, as proof and as receipt."""
+    put_on_record(factory, 3, 200, 100, 250, 1)
+    roots = {
+        row.size: Checkpoint.from_text(note.split(row.note)[0]).root for row in CheckpointRow.objects.order_by("size")
+    }
+    assert len(roots) == 5
+    assert {size // 256 for size in roots} == {0, 1, 2}
+    receipt_keys = key_history.read().receipt_keys
+    for old, new in itertools.combinations(roots, 2):
+        proof = AddCheckpoint.from_bytes(proofs.consistency_proof(old, new))
+        assert Checkpoint.from_text(note.split(proof.checkpoint)[0]).root == roots[new]
+        merkle.verify_consistency(
+            first_size=old, second_size=new, first_root=roots[old], second_root=roots[new], path=proof.proof
+        )
+        read = cose_receipt.read(proofs.consistency_receipt(old, new))
+        assert isinstance(read, cose_receipt.ConsistencyReceipt)
+        assert read.verify(receipt_keys, log=settings.METERPROOF["ORIGIN"], first_root=roots[old]) == roots[new]
+    for first, second in [(0, 5), (new, old), (old, new + 1)]:
+        with pytest.raises(proofs.NotPublished):
+            proofs.consistency_receipt(first, second)
 
 
 def test_the_root_is_that_of_all_entries_in_their_order(factory: Factory) -> None:

@@ -1,0 +1,1 @@
+"""Random input against every reader of bytes from outside: `./run fuzz`."""
