@@ -13,6 +13,8 @@ import pytest
 from django.test import override_settings
 
 from compliance.proof.canonical import encode
+from compliance.proof.note import TYPE_MLDSA44, NoteSigner
+from compliance.proof.post_quantum import PostQuantumPrivateKey
 from tests.proof.vectors import CASES, METERPROOF
 from tests.web.pages import OPEN_TO, PUBLIC, address
 
@@ -279,14 +281,39 @@ def test_the_browser_and_the_command_line_agree_on_every_vector(chromium, world)
         for case in BUNDLES:
             folder = METERPROOF / case["trust"]
             files = {"trust": (folder / "trust.json").read_text(), "policy": (folder / "policy").read_text()}
-            data = base64.b64encode((METERPROOF / case["file"]).read_bytes()).decode()
-            result = page.evaluate(
-                """([data, files]) => Meterproof.verifyBundle(
-                     Uint8Array.from(atob(data), c => c.charCodeAt(0)), files, () => null)
-                   .then(result => ({exit: result.exit, code: result.code || "ok"}))""",
-                [data, files],
-            )
+            result = verified_in(page, (METERPROOF / case["file"]).read_bytes(), files)
             assert result == {"exit": case["exit"], "code": case["expect"]}, case["id"]
+
+
+def verified_in(page, data, files):
+    return page.evaluate(
+        """([data, files]) => Meterproof.verifyBundle(
+             Uint8Array.from(atob(data), c => c.charCodeAt(0)), files, () => null)
+           .then(result => ({exit: result.exit, code: result.code || "ok"}))""",
+        [base64.b64encode(data).decode(), files],
+    )
+
+
+def test_a_browser_passes_over_a_post_quantum_line_and_says_when_it_cannot(chromium, world):
+    """ML-DSA-44 beside the log's line: WebCrypto has none, so it is passed over unless the quorum needs it."""
+    trust, policy = ((METERPROOF / "trust" / name).read_text() for name in ("trust.json", "policy"))
+    bundle = json.loads((METERPROOF / "valid/meter.proof").read_bytes())
+    text = bundle["checkpoint"].rpartition("\n\n")[0] + "\n"
+    signer = NoteSigner(bundle["log"], PostQuantumPrivateKey.generate(), TYPE_MLDSA44)
+    bundle["checkpoint"] += signer.line(text, time=1_777_878_000)
+    data = encode(bundle)
+    lines = policy.replace("quorum ", f"witness pq {signer.vkey}\nquorum ")
+    asked = policy.replace("quorum w1", f"witness pq {signer.vkey}\ngroup both all w1 pq\nquorum both")
+    assert asked != policy
+    with chromium.page(None) as page:
+        page.goto("/verify")
+        for wanted, said in (
+            (policy, {"exit": 0, "code": "ok"}),
+            (lines, {"exit": 0, "code": "ok"}),
+            (f"log {signer.vkey}\n{policy}", {"exit": 0, "code": "ok"}),
+            (asked, {"exit": 2, "code": "policy.quorum"}),
+        ):
+            assert verified_in(page, data, {"trust": trust, "policy": wanted}) == said
 
 
 def test_pages_work_without_script(chromium, world):
