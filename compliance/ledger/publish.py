@@ -23,14 +23,16 @@ from compliance.proof.checkpoint import Checkpoint
 logger = logging.getLogger(__name__)
 
 
-def publish(*, wait: bool = True) -> Checkpoint | None:
+def publish(*, wait: bool = True, hurry: bool = False) -> Checkpoint | None:
     """Publish the log as it is integrated; None if that is published already, or another publisher is at it.
 
-    Raises StateRefused or SignerRefused when the log is not the one that was signed before, Damaged when files or rows
-    contradict each other. Nothing is published then.
+    In a `hurry` witnesses that failed a moment ago are asked again at once.
+
+    Raises StateRefused or SignerRefused when the log is not the one that was signed before, WitnessAlarm when a witness
+    knows another, Damaged when files or rows contradict each other. Nothing is published then.
     """
     with signer.exclusive(wait=wait) as alone:
-        return _publish() if alone else None
+        return _publish(hurry=hurry) if alone else None
 
 
 def rebuild() -> Checkpoint | None:
@@ -46,10 +48,10 @@ def rebuild() -> Checkpoint | None:
             sizes = list(CheckpointRow.objects.order_by("size").values_list("size", flat=True))
             tiles.keep_partial_tiles(sizes, last.checkpoint.size)
             _show(witnesses.collect(last.note, last.checkpoint), last.note, last.checkpoint, last.signed_at)
-        return _publish()
+        return _publish(hurry=True)
 
 
-def _publish() -> Checkpoint | None:
+def _publish(*, hurry: bool) -> Checkpoint | None:
     state = LogState.objects.filter(id=1).first()
     if state is None:
         raise NoLog
@@ -57,7 +59,7 @@ def _publish() -> Checkpoint | None:
     witnesses.require_no_alarm()
     last = signer.last_signed()
     if last is not None:
-        collected = witnesses.collect(last.note, last.checkpoint)
+        collected = witnesses.collect(last.note, last.checkpoint, hurry=hurry)
         if not _show(collected, last.note, last.checkpoint, last.signed_at) or last.checkpoint.size == state.size:
             return None
     elif state.size == 0:

@@ -9,8 +9,8 @@ import logging
 
 from django.conf import settings
 
-from compliance.ledger import clock_guard, guards, rows, signer, tiles
-from compliance.ledger.errors import StateRefused
+from compliance.ledger import clock_guard, guards, rows, signer, tiles, witnesses
+from compliance.ledger.errors import StateRefused, WitnessAlarm
 from compliance.ledger.models import Checkpoint as CheckpointRow
 from compliance.ledger.models import LogState
 from compliance.ledger.signer import Signed
@@ -24,11 +24,15 @@ logger = logging.getLogger(__name__)
 def verify_state() -> None:
     """For whoever starts to serve or to work: raise LedgerError unless it is safe to go on.
 
-    Takes the clock's word for how long the product was off, and reports guards that are down.
+    Takes the clock's word for how long the product was off, and reports guards that are down and a witness's alarm.
     """
     compare_with_signer()
     if LogState.objects.filter(id=1).exists():
         clock_guard.accept()
+    try:
+        witnesses.require_no_alarm()
+    except WitnessAlarm as alarm:  # what comes in is still recorded, and receipts say what they promise
+        logger.critical("%s", alarm)
     for name in guards.missing():
         logger.error("the guard %s is missing: recorded rows could be changed. Look with: manage.py fsck", name)
 

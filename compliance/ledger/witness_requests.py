@@ -5,6 +5,7 @@ are not followed, compression is not unpacked, and only a line that verifies und
 """
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,8 @@ from compliance.proof.witness_protocol import (
     read_cosignature,
     read_size,
 )
+
+logger = logging.getLogger(__name__)
 
 MOST_TRIES: Final = 3  # a second after a 409 that names the size; a third if somebody else asked between the two
 
@@ -131,6 +134,8 @@ async def _ask(client: httpx.AsyncClient, witness: Asked, round_: _Round) -> Tol
             return replace(told, request=body, body=answer, status=status, their_checkpoint=theirs)
         if status != HTTPStatus.CONFLICT or told.size == old:
             return told
+        if told.size < witness.size:
+            logger.warning("witness %s cosigned %d entries and has forgotten them", witness.name, witness.size)
         old = told.size
     return replace(told, outcome="names another size each time")
 

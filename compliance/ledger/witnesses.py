@@ -179,15 +179,16 @@ def collected(signed: str) -> Collected:
     return _put_together(signed, note.split(signed)[0], asked, _remembered())
 
 
-def collect(signed: str, checkpoint: Checkpoint) -> Collected:
+def collect(signed: str, checkpoint: Checkpoint, *, hurry: bool = False) -> Collected:
     """Ask those witnesses that have not cosigned `signed` yet, or not for a while, and put together what there is.
 
-    Raises WitnessAlarm, once it is on the disk. Never waits longer than a few time-outs for all of them together.
+    In a `hurry` those that failed are not given their pause. Raises WitnessAlarm, once it is on the disk. Never waits
+    longer than a few time-outs for all of them together.
     """
     require_no_alarm()
     asked, memory, now = operator_policy(), _remembered(), clock.now()
     text = note.split(signed)[0]
-    due = _due(asked, memory, text, now)
+    due = _due(asked, memory, text, now, hurry=hurry)
     if due:
         told = witness_requests.ask_all(
             due,
@@ -209,7 +210,7 @@ def collect(signed: str, checkpoint: Checkpoint) -> Collected:
     return _put_together(signed, text, asked, memory)
 
 
-def _due(asked: Policy, memory: _Memory, text: str, now: datetime) -> list[Asked]:
+def _due(asked: Policy, memory: _Memory, text: str, now: datetime, *, hurry: bool) -> list[Asked]:
     due = []
     for name, verifier in asked.witnesses.items():
         if verifier is None or name not in asked.urls:
@@ -217,7 +218,7 @@ def _due(asked: Policy, memory: _Memory, text: str, now: datetime) -> list[Asked
         known = memory.by_vkey.get(verifier.vkey, Standing(verifier.vkey))
         age = now.timestamp() - known.time
         is_fresh = known.text == text and 0 <= age < settings.METERPROOF["WITNESS_RENEW_SECONDS"]
-        if not is_fresh and known.may_be_asked(now):
+        if not is_fresh and (hurry or known.may_be_asked(now)):
             due.append(Asked(name, asked.urls[name], verifier, known.size))
     return due
 

@@ -73,8 +73,9 @@ def _serve(folder: Path, options: dict[str, Any], out: TextIO) -> None:
         raise HomeError(f"the witness in {folder} is {signer.name}; a name is for ever.")
     for vkey in options["log"]:
         _add_log(folder, vkey, None, out)
+    prefix = f"{options['prefix'].strip('/')}/".lstrip("/")
     print(f"Witness {signer.vkey}", file=out)
-    print(f"Listening on {options['listen']}; logs send to <address>/{options['prefix']}add-checkpoint", file=out)
+    print(f"Listening on {options['listen']}; logs send to <address>/{prefix}add-checkpoint", file=out)
     out.flush()
     server.serve(
         folder,

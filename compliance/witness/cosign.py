@@ -106,11 +106,15 @@ class Witness:
     ) -> str:
         last = decision.last
         now = int(self._read_clock())
-        if last is not None and last.size == checkpoint.size and last.root != checkpoint.root:
-            raise self._contradiction(evidence.FORK, "this size was cosigned with another root", request, last, body)
         size = last.size if last else 0
+        forked = None
+        if last is not None and last.size == checkpoint.size and last.root != checkpoint.root:
+            # Proof of two histories, whatever old size came with it: kept before the size is answered.
+            forked = self._contradiction(evidence.FORK, "this size was cosigned with another root", request, last, body)
         if request.old_size != size:
             raise _Refused(Answer(409, witness_protocol.size_answer(size), SIZE_TYPE))
+        if forked is not None:
+            raise forked
         try:
             merkle.verify_consistency(
                 first_size=size,

@@ -45,7 +45,7 @@ from tests.services import witnesses as running
 from tests.services.lying_witness import Answer, LyingWitness, drips, floods, lying_witness, says
 from tests.witness.logs import witness_signer
 
-pytestmark = [pytest.mark.django_db, pytest.mark.both_engines]
+pytestmark = pytest.mark.django_db
 
 Change = Callable[..., None]
 
@@ -169,6 +169,7 @@ def test_two_witnesses_one_of_them_not_ours(factory: Factory, folders: Path, pol
         assert running.their_evidence(folders / "theirs")
 
 
+@pytest.mark.both_engines
 def test_cosignatures_are_renewed_while_the_log_is_idle(
     factory: Factory, folders: Path, policy: Change, liar: LyingWitness
 ) -> None:
@@ -199,6 +200,7 @@ def test_cosignatures_are_renewed_while_the_log_is_idle(
     assert last.number == 1  # nothing was signed again
 
 
+@pytest.mark.both_engines
 @pytest.mark.parametrize("fail_closed", [True, False], ids=["closed", "open"])
 def test_a_quorum_that_is_missing(
     factory: Factory, folders: Path, policy: Change, liar: LyingWitness, *, fail_closed: bool
@@ -225,6 +227,8 @@ def test_a_quorum_that_is_missing(
             assert signer.last_signed() == signed
             assert "waits for witnesses" in manage("ledger", "status")
             assert len(liar.asked) == asked + 1
+            assert "waits for witnesses" in manage("ledger", "publish")  # who says so is not made to wait
+            assert len(liar.asked) == asked + 2
     liar.answer = liar.good
     with later(60):
         assert publish.publish() is not None
@@ -238,6 +242,7 @@ def test_a_quorum_that_is_missing(
     assert len(note.split(latest.note)[1]) == 2
 
 
+@pytest.mark.both_engines
 def test_proofs_take_the_cosignatures_that_came_later(
     factory: Factory, folders: Path, policy: Change, liar: LyingWitness
 ) -> None:
@@ -402,6 +407,7 @@ def test_evidence_holds_what_the_witness_cosigned_instead(
     assert evidence.count(folders / "good" / home.EVIDENCE) == {"fork": 1, "unproven": 0}
 
 
+@pytest.mark.both_engines
 def test_fsck_looks_at_cosignatures_too(factory: Factory, folders: Path, policy: Change, liar: LyingWitness) -> None:
     policy(line_of(folders, liar), quorum="liar")
     grow(factory)
@@ -443,6 +449,7 @@ def show_and_die() -> None:
     tasks.integrate_and_publish()
 
 
+@pytest.mark.both_engines
 @pytest.mark.django_db(transaction=True)
 def test_killed_while_it_collects_it_goes_on(committed_log: Path, folders: Path, policy: Change) -> None:
     """F6: signed and answered, answered and remembered, but not shown: the next round does the rest."""

@@ -118,6 +118,9 @@ def test_a_log_that_goes_back(followed: Followed) -> None:
     assert [finding["code"] for finding in value["findings"]] == ["monitor.rollback"]
     assert "true, but old" in value["findings"][0]["detail"]
     assert evidence_of(value)["kept-checkpoint"] == AnyLog(300).note()
+    assert followed.show(AnyLog(290)).run()["findings"][0]["detail"].endswith("true, but old")  # by what was kept alone
+    (followed.folder / "checkpoint").write_text(AnyLog(290, forked_at=280).note())
+    assert followed.codes() == ["monitor.split_view"]
     (followed.folder / "checkpoint").write_text(AnyLog(200, forked_at=5).note())
     assert followed.codes() == ["monitor.split_view"]
     for path in (followed.folder / "tile/0").rglob("*"):
@@ -349,8 +352,10 @@ def test_the_log_of_the_vectors_is_well(tmp_path: Path) -> None:
     assert main([str(word) for word in words], out) == 0, out.getvalue()
 
 
-@pytest.mark.parametrize("sizes", [(PIECE, PIECE + 1), (PIECE - 300, 2 * PIECE + 7)], ids=str)
-def test_a_tree_grows_as_the_tiles_do(sizes: tuple[int, int]) -> None:
+@pytest.mark.parametrize("sizes", [(512, 513), (300, 1_031), (PIECE - 300, PIECE + 7)], ids=str)
+def test_a_tree_grows_as_the_tiles_do(sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In pieces of two tiles, over the edges of the second and the third level."""
+    monkeypatch.setattr("compliance.proof.monitor.tree.PIECE", 512)
     leaves = [merkle.leaf_hash(number.to_bytes(4, "big")) for number in range(sizes[-1])]
     made: dict[tuple[int, int], bytes] = {}
     tree = Tree()

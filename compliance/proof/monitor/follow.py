@@ -178,6 +178,14 @@ class Monitor:
     def _compare_older(self, older: Checkpoint, newer: Checkpoint, newer_note: str) -> None:
         """The log shows `older` now, and has shown `newer` before or to another."""
         said = f"a log of {older.size:,} entries is shown now, one of {newer.size:,} was shown before"
+        kept = self._memory.kept
+        known = kept.tree.root_at(older.size) if kept is not None and kept.checkpoint == newer else None
+        if known is not None:
+            is_beginning = known == older.root
+            detail = f"{said}: true, but old" if is_beginning else f"{said}, and it is not the beginning of that one"
+            error = ProofError("monitor.rollback", detail) if is_beginning else _split(detail)
+            self._find(error, newer_note)
+            return
         try:
             path = tile_proofs.consistency_path(self._read, older.size, newer.size)
             _require_consistent(older, newer, path)

@@ -33,6 +33,14 @@ class Tree:
         """Its root: the partial tiles hold all that is left of the leaves."""
         return tile_proofs.root(self._row, self.size)
 
+    def root_at(self, size: int) -> bytes | None:
+        """Its root when it had `size` leaves, None if the tiles kept do not reach back that far."""
+        for level, index, width in layout.partial_tiles_of(size):
+            is_same_tile = index == layout.hashes_at_level(self.size, level) // TILE_WIDTH
+            if not is_same_tile or len(self.rows.get(level, b"")) < width * merkle.HASH_BYTES:
+                return None
+        return tile_proofs.root(self._row, size) if size <= self.size else None
+
     def require_sound(self) -> None:
         """Raise ProofError `tile.size` unless the rows are those of a tree of this size."""
         wanted = {level: width * merkle.HASH_BYTES for level, _, width in layout.partial_tiles_of(self.size)}

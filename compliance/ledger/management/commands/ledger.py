@@ -69,11 +69,14 @@ class Command(BaseCommand):
 
     def _publish(self, *, rebuild: bool) -> None:
         integrate.integrate()
-        checkpoint = publish.rebuild() if rebuild else publish.publish()
-        if checkpoint is None:
+        before = selectors.latest_checkpoint()
+        publish.rebuild() if rebuild else publish.publish(hurry=True)
+        shown = selectors.latest_checkpoint()
+        if shown is None or (before is not None and before.size == shown.size):
             self.stdout.write("Nothing new to publish.")
+            self._say_what_waits()
         else:
-            self.stdout.write(f"Published a checkpoint over {checkpoint.size} entries, root {checkpoint.root.hex()}.")
+            self.stdout.write(f"Published a checkpoint over {shown.size} entries, root {shown.root.hex()}.")
 
     def _status(self) -> None:
         signed = signer.last_signed()
@@ -105,6 +108,9 @@ class Command(BaseCommand):
         for name, url, known in witnesses.standing():
             at = f"size {known.size}" + (f", cosigned at {format_posix(known.time)}" if known.time else "")
             self.stdout.write(f"witness {name:<12} {url or 'without address'}: {known.outcome}; {at}")
+        self._say_what_waits()
+
+    def _say_what_waits(self) -> None:
         signed = signer.last_signed()
         if signed is not None and not witnesses.collected(signed.note).may_be_shown:
             self.stdout.write(self.style.ERROR(f"The checkpoint over {signed.checkpoint.size} waits for witnesses."))
