@@ -13,7 +13,7 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         """Follow the log: keys are locked in the append, and its `org.*` entries become rows."""
         from compliance.accounts import fsck, locks, projection, selectors
-        from compliance.ledger import append, setup
+        from compliance.ledger import append, mirror, setup
         from compliance.ledger.fsck import register_fsck
 
         append.register_lock(locks.hold_signing_keys)
@@ -21,3 +21,4 @@ class AccountsConfig(AppConfig):
         append.register_applier("", projection.check_signers)
         setup.register_pins(selectors.pins)
         register_fsck(fsck.compare)
+        mirror.register_rebuild(fsck.rebuild)

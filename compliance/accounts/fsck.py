@@ -13,6 +13,7 @@ from django.db import connection
 
 from compliance.accounts import projection
 from compliance.accounts.models import Membership, Organisation, SigningKey
+from compliance.ledger import mirror
 from compliance.ledger.fsck import Problem
 from compliance.ledger.models import Entry
 from compliance.proof.times import parse_time
@@ -22,15 +23,28 @@ _MARKS = ('"type":"org.', '"type":"role.')  # in canonical bytes; a quote inside
 
 
 def compare() -> Iterator[Problem]:
-    """What stands in the tables and not in the log, and the other way round."""
+    """What stands in the tables and not in the log, and the other way round. A mirror has no people, so no roles."""
+    organisations, keys, roles = _folded()
+    yield from _differences("organisation", organisations, Organisation.objects.values(), "id")
+    yield from _differences("signing key", keys, SigningKey.objects.values(), "keyid")
+    if not mirror.is_mirror():
+        yield from _roles(roles)
+
+
+def rebuild() -> None:
+    """Make the rows of organisations and keys from the log, into empty tables: after an import."""
+    organisations, keys, _ = _folded()
+    Organisation.objects.bulk_create([Organisation(id=name, **row) for name, row in organisations.items()])
+    SigningKey.objects.bulk_create([SigningKey(keyid=keyid, **row) for keyid, row in keys.items()])
+
+
+def _folded() -> tuple[dict[str, projection.Row], dict[str, projection.Row], dict[str, str]]:
     organisations: dict[str, projection.Row] = {}
     keys: dict[str, projection.Row] = {}
     roles: dict[str, str] = {}
     for event, recorded_at in _statements():
         _fold(event, recorded_at, organisations, keys, roles)
-    yield from _differences("organisation", organisations, Organisation.objects.values(), "id")
-    yield from _differences("signing key", keys, SigningKey.objects.values(), "keyid")
-    yield from _roles(roles)
+    return organisations, keys, roles
 
 
 def _statements() -> Iterator[tuple[Mapping[str, Any], datetime]]:

@@ -19,11 +19,13 @@ class CustodyConfig(AppConfig):
         from compliance.custody import profiles, projection, rebuild, tasks, vocabulary  # noqa: F401 (registers the jobs)
         from compliance.ledger.append import register_applier
         from compliance.ledger.fsck import register_fsck
+        from compliance.ledger.mirror import register_rebuild
 
         vocabulary.load()
         profiles.active()
         register_applier("", projection.apply)
         register_fsck(rebuild.compare)
+        register_rebuild(rebuild.rebuild)
         post_migrate.connect(_leave_room, sender=self, dispatch_uid="custody.leave_room")
 
 

@@ -12,12 +12,13 @@ class EvidenceConfig(AppConfig):
 
     def ready(self) -> None:
         """Fence the tables, register the jobs and the comparison of rows and bytes with the log."""
-        from compliance.evidence import consistency, tasks  # noqa: F401 (registers the jobs)
+        from compliance.evidence import consistency, storage, tasks  # noqa: F401 (registers the jobs)
         from compliance.evidence import guards as evidence_guards
         from compliance.evidence.models import EvidenceFile, EvidenceLink
-        from compliance.ledger import fsck, guards
+        from compliance.ledger import fsck, guards, mirror
 
         guards.protect(EvidenceFile)
         guards.protect(EvidenceLink)
         guards.register(evidence_guards)
-        fsck.register_fsck(consistency.compare)
+        fsck.register_fsck(consistency.compare, beyond_the_log=True)
+        mirror.register_evidence(mirror.EvidenceFiles(find=storage.find, keep=storage.keep_bytes))

@@ -6,6 +6,7 @@ sooner, so that an upload in progress is safe. Nothing here knows about evidence
 """
 
 import fcntl
+import io
 import os
 import re
 import tempfile
@@ -147,6 +148,19 @@ def read_blob(sha256: str) -> bytes:
     """The checked bytes of `sha256`, whole. Raises as `open_blob`."""
     with open_blob(sha256) as file:
         return file.read()
+
+
+def find(sha256: str) -> bytes | None:
+    """The checked bytes of `sha256`, None if they are not stored. Raises BlobDamaged."""
+    try:
+        return read_blob(sha256)
+    except BlobMissing:
+        return None
+
+
+def keep_bytes(data: bytes) -> None:
+    """Store `data` as it is: a file that another installation took in, under whatever limit it had."""
+    store(io.BytesIO(data), max_bytes=len(data))
 
 
 def verify_blob(sha256: str) -> Condition:

@@ -107,18 +107,30 @@ def sign(
     signers = [*keys.log_signers(verifiers), *post_quantum_key.signers()]
     signed = note.sign(checkpoint.to_text(), signers, time=int(at.timestamp()))
     reach("ledger.signer.signed")
-    memory = {
-        "number": last.number + 1 if last else 1,
-        "origin": origin,
-        "size": checkpoint.size,
-        "root": checkpoint.root.hex(),
-        "right_edge": edge.to_bytes().hex(),
-        "note": signed,
-        "signed_at": format_time(at),
-    }
-    files.replace(_folder() / MEMORY, (json.dumps(memory, indent=1) + "\n").encode(), mode=0o600)
+    _remember(Signed(last.number + 1 if last else 1, checkpoint, edge.to_bytes(), signed, at))
     reach("ledger.signer.stored")
     return signed
+
+
+def take_over(*, signed: str, edge: merkle.RightEdge, number: int, at: datetime) -> None:
+    """Remember what another installation signed, for a mirror of its log. Raises StateRefused if there is a memory."""
+    if last_signed() is not None:
+        raise StateRefused(f"{_folder() / MEMORY} is there already. Only an empty installation takes over a log.")
+    checkpoint = Checkpoint.from_text(note.split(signed)[0])
+    _remember(Signed(number, checkpoint, edge.to_bytes(), signed, at))
+
+
+def _remember(signed: Signed) -> None:
+    memory = {
+        "number": signed.number,
+        "origin": signed.checkpoint.origin,
+        "size": signed.checkpoint.size,
+        "root": signed.checkpoint.root.hex(),
+        "right_edge": signed.right_edge.hex(),
+        "note": signed.note,
+        "signed_at": format_time(signed.signed_at),
+    }
+    files.replace(_folder() / MEMORY, (json.dumps(memory, indent=1) + "\n").encode(), mode=0o600)
 
 
 def _require_follows(last: Signed, new: Checkpoint, consistency: Sequence[bytes], at: datetime) -> None:

@@ -46,6 +46,21 @@ def read_tile(level: int, index: int, width: int) -> bytes:
     raise Damaged(str(path), "the tile is missing; derive it again with: manage.py ledger publish --rebuild")
 
 
+def read_entry_bundle(index: int, width: int) -> bytes:
+    """An entry bundle of the published log, cut out of the full one when only that is left. Raises Damaged."""
+    path = folder() / layout.entries_path(index, width)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        whole = folder() / layout.entries_path(index)
+    try:
+        return layout.encode_entry_bundle(layout.decode_entry_bundle(whole.read_bytes())[:width])
+    except (FileNotFoundError, ProofError):
+        raise Damaged(
+            str(path), "the entry bundle is missing; derive it again with: manage.py ledger publish --rebuild"
+        ) from None
+
+
 def read_checkpoint() -> str | None:
     """The note that is published, None if there is none."""
     try:

@@ -17,5 +17,5 @@ class ReportsConfig(AppConfig):
         from compliance.reports import authority, consistency, system_checks, tasks  # noqa: F401 (registers the job)
 
         register(system_checks.check_libraries)
-        fsck.register_fsck(consistency.compare)
+        fsck.register_fsck(consistency.compare, beyond_the_log=True)
         anchors.register_authority(anchors.Authority(authority.stamp_checkpoint, authority.checkpoint_roots))

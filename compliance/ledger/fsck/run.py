@@ -8,7 +8,7 @@ from itertools import pairwise
 from django.conf import settings
 from django.db import connection, transaction
 
-from compliance.ledger import guards, key_history, keys, selectors, startup
+from compliance.ledger import guards, key_history, keys, mirror, selectors, startup
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.fsck import relations, time_stamps
 from compliance.ledger.fsck.bytes_pass import BytesPass
@@ -27,12 +27,18 @@ Readers = Callable[[Sequence[Part], int], Iterable[PartResult]]
 """Begins to read parts of a log published up to a size, and gives what comes of them, in their order."""
 
 _comparisons: list[Comparison] = []
+_beyond_the_log: list[Comparison] = []
 
 
-def register_fsck(function: Comparison) -> None:
-    """Let another room compare its own tables with the ledger, as part of every fsck."""
+def register_fsck(function: Comparison, *, beyond_the_log: bool = False) -> None:
+    """Let another room compare its own tables with the ledger, as part of every fsck.
+
+    What compares rows that the log alone cannot give (`beyond_the_log`) is left out on a mirror, which has none.
+    """
     if function not in _comparisons:
         _comparisons.append(function)
+        if beyond_the_log:
+            _beyond_the_log.append(function)
 
 
 def run(
@@ -68,7 +74,7 @@ def run(
             result.add(
                 "guard.missing", name, "the database lets recorded rows be changed; put it up: manage.py ledger guards"
             )
-        for comparison in _comparisons if comparisons is None else comparisons:
+        for comparison in _registered() if comparisons is None else comparisons:
             for problem in comparison():
                 result.add(problem.code, problem.place, problem.detail)
     result.seconds = time.monotonic() - started
@@ -165,6 +171,11 @@ def _explain_redactions(result: FsckResult, redacted: Sequence[Redacted]) -> Non
     for entry in redacted:
         if (entry.subject, entry.seq, entry.hash, entry.leaf) not in said:
             result.add("redaction.unexplained", entry.place, "its bytes are gone, and no entry says why")
+
+
+def _registered() -> list[Comparison]:
+    left_out = _beyond_the_log if mirror.is_mirror() else []
+    return [comparison for comparison in _comparisons if comparison not in left_out]
 
 
 def _log_keys(result: FsckResult) -> LogKeys:

@@ -1,12 +1,13 @@
-"""`manage.py log`: what an operator does with the log as a whole: change its keys."""
+"""`manage.py log`: what an operator does with the log as a whole: change its keys, take it away, bring it in."""
 
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from compliance.ledger import keys, post_quantum_key, rotation, setup
+from compliance.ledger import export, importing, keys, mirror, post_quantum_key, rotation, setup
 from compliance.ledger.errors import LedgerError
 from compliance.proof.errors import ProofError
 from compliance.proof.times import parse_time
@@ -15,7 +16,7 @@ from compliance.proof.times import parse_time
 class Command(BaseCommand):
     """One word says what to do. Every step can be repeated after an interruption."""
 
-    help = "Change the keys of the log."
+    help = "Change the keys of the log, write it all out, or read it into an empty installation."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         words = parser.add_subparsers(dest="word", required=True)
@@ -27,6 +28,12 @@ class Command(BaseCommand):
         rotate.add_argument("--reason", choices=rotation.REASONS, default=rotation.SUPERSEDED, help="with --finish")
         rotate.add_argument("--text", default="", help="with --finish: what happened, for the log")
         words.add_parser("keys", help="name the keys that sign now, oldest first")
+        writing = words.add_parser("export", help="write the whole published log into an empty folder, and verify it")
+        writing.add_argument("folder", type=Path)
+        writing.add_argument("--with-evidence", action="store_true", help="the evidence files too")
+        reading = words.add_parser("import", help="read an export into this empty installation, as a mirror")
+        reading.add_argument("folder", type=Path)
+        reading.add_argument("--trust", type=Path, help="a trust folder you got otherwise (default: the export's own)")
         words.add_parser("post-quantum-key", help="make the key for a second signature with ML-DSA-44, and print it")
 
     def handle(self, *_args: Any, word: str, **options: Any) -> None:
@@ -34,12 +41,39 @@ class Command(BaseCommand):
             match word:
                 case "keys":
                     self._keys()
+                case "export":
+                    self._export(options["folder"], with_evidence=options["with_evidence"])
+                case "import":
+                    self._import(options["folder"], options["trust"])
                 case "post-quantum-key":
                     self._post_quantum_key()
                 case _:
                     self._rotate(**options)
         except LedgerError as error:
             raise CommandError(str(error)) from None
+
+    def _export(self, folder: Path, *, with_evidence: bool) -> None:
+        made = export.export_log(folder, with_evidence=with_evidence)
+        self.stdout.write(
+            f"{made.size} entries in {made.batches} batches, {made.receipts} receipts, {made.checkpoints} checkpoints, "
+            f"{made.time_stamps} time stamps and {made.evidence} evidence files are in {folder}; it verifies."
+        )
+        self._say_left_out()
+
+    def _import(self, folder: Path, trust: Path | None) -> None:
+        read = importing.import_log(folder, trust)
+        self.stdout.write(
+            f"{read.size} entries in {read.batches} batches, {read.checkpoints} checkpoints, {read.time_stamps} time "
+            f"stamps and {read.evidence} evidence files are here, and fsck finds nothing."
+        )
+        self._say_left_out()
+        if trust is None:
+            self.stdout.write("Checked with the trust folder in the export: whoever made it could have made both.")
+
+    def _say_left_out(self) -> None:
+        self.stdout.write("Not in an export:")
+        for what in mirror.LEFT_OUT:
+            self.stdout.write(f"    {what}")
 
     def _rotate(self, *, use: str, token: str, finish: bool, **options: Any) -> None:
         if not finish:
