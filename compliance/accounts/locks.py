@@ -43,10 +43,9 @@ def hold_signing_keys(batch: IncomingBatch) -> datetime | None:
 def hold_api_key(key: ApiKey) -> None:
     """Hold the API key a batch came with, in the transaction of its append. Raises Refused if it was revoked or
     ended."""
-    keys = ApiKey.objects.filter(pk=key.pk)
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM accounts_apikey WHERE id = %s FOR SHARE", [key.pk])
+    lock = " FOR SHARE" if connection.vendor == "postgresql" else ""
+    statement = f"SELECT id, revoked_at, expires_at FROM accounts_apikey WHERE id = %s{lock}"  # noqa: S608
+    keys = ApiKey.objects.raw(statement, [key.pk])
     now = clock.now()
     if not any(each.is_alive(now) for each in keys):
         raise Refused("credential.revoked", "the API key was revoked or ended before the batch was recorded")

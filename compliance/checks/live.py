@@ -6,7 +6,7 @@ that fails never costs a sender his batch: it is logged, and the sweep asks agai
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from compliance.checks import actions, registry
@@ -46,7 +46,7 @@ def judge_appended(context: AppendContext, entries: Sequence[AppendedEntry]) -> 
     if not any(entry.event["type"] in listeners for entry in entries):
         return
     told = statements_of(context, entries)
-    knowledge = LiveKnowledge(told)
+    knowledge = LiveKnowledge(told, read=context.facts)
     seen: list[Deviation] = []
     for place, statement in enumerate(told):
         checks = listeners.get(statement.type, ())
@@ -82,7 +82,7 @@ class _MeterSoFar:
 class LiveKnowledge:
     """What stands in the database and in the batch before the entry that is judged."""
 
-    def __init__(self, told: Sequence[Statement]) -> None:
+    def __init__(self, told: Sequence[Statement], *, read: Mapping[bytes, Fact]) -> None:
         self._told = told
         self._place = 0
         self._places = {(statement.subject, statement.seq): place for place, statement in enumerate(told)}
@@ -90,11 +90,8 @@ class LiveKnowledge:
         self._chains: dict[str, list[Step]] = {}
         self._firmware: dict[str, list[str]] = {}
         self._keys = _key_uses(told)
-        witnesses = Witnesses.of(told)
-        registrations = Registrations([statement for statement in told if statement.type == facts.BIRTH])
         listened = registry.listeners()
-        known = frozenset(vocabulary.load().events)
-        self._steps = [Step(each, witnesses.fact(each, registrations)) if each.type in known else None for each in told]
+        self._steps = _steps(told, read)
         self._seals = _seal_uses(step for step in self._steps if step is not None)
         self._until: dict[tuple[str, int], int] = {}
         self._keep_what_leaves()
@@ -187,6 +184,18 @@ class LiveKnowledge:
             self._meters[subject] = _MeterSoFar(stories[subject], coming[subject])
 
 
+def _steps(told: Sequence[Statement], read: Mapping[bytes, Fact]) -> list[Step | None]:
+    """The entries as checks see them; custody has `read` those of meters before."""
+    known = vocabulary.load().events
+    unread = [each for each in told if each.hash not in read and each.type in known]
+    facts_of = dict(read)
+    if unread:
+        witnesses = Witnesses.of(unread)
+        registrations = Registrations([each for each in unread if each.type == facts.BIRTH])
+        facts_of.update((each.hash, witnesses.fact(each, registrations)) for each in unread)
+    return [None if (fact := facts_of.get(each.hash)) is None else Step(each, fact) for each in told]
+
+
 def _key_uses(told: Iterable[Statement]) -> dict[str, list[KeyUse]]:
     """Every use of a key that the batch puts somewhere."""
     keys = [key for each in told if each.type in KEYING for key in each.data["keys"]]
@@ -219,8 +228,13 @@ def _stories(before: dict[str, int | None]) -> dict[str, MeterStory]:
             end = before[statement.subject]
             if end is None or statement.seq < end:
                 told[statement.subject].append(statement)
-    reader = _Reader([statement for chain in told.values() for statement in chain])
-    return {subject: _story(subject, reader.read(told[subject]).standing) for subject in before}
+    reader = _Reader([statement for chain in told.values() for statement in chain]) if told else None
+    return {
+        subject: _story(subject, reader.read(told[subject]).standing)
+        if reader and subject in told
+        else MeterStory(subject)
+        for subject in before
+    }
 
 
 class _Reader:

@@ -3,7 +3,6 @@
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -25,8 +24,7 @@ BIRTH = vocabulary.load().birth_type
 _AT_ONCE = 400  # conditions in one statement
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(msgspec.Struct, frozen=True, gc=False):
     """One entry of the log, read."""
 
     subject: str
@@ -40,7 +38,8 @@ class Statement:
     @property
     def type(self) -> str:
         """The event's type."""
-        return str(self.event["type"])
+        code: str = self.event["type"]
+        return code
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -122,9 +121,12 @@ class Witnesses:
         }
         self._signers_of: dict[tuple[str, ...], tuple[Signer, ...]] = {}
         self._roles: dict[str, list[tuple[datetime, frozenset[str]]]] = defaultdict(list)
-        rows = OrganisationRoles.objects.filter(organisation__in=set(authors)).order_by("seq")
-        for organisation, recorded_at, roles in rows.values_list("organisation", "recorded_at", "roles"):
-            self._roles[organisation].append((recorded_at, frozenset(roles)))
+        self._roles_then: dict[tuple[str, datetime], frozenset[str]] = {}
+        wanted = list(set(authors))
+        marks = ",".join(["%s"] * len(wanted)) or "NULL"
+        statement = f"SELECT * FROM custody_organisationroles WHERE organisation IN ({marks}) ORDER BY seq"  # noqa: S608
+        for row in OrganisationRoles.objects.raw(statement, wanted):
+            self._roles[row.organisation].append((row.recorded_at, frozenset(row.roles)))
 
     @classmethod
     def of(cls, told: Iterable[Statement]) -> "Witnesses":
@@ -145,9 +147,12 @@ class Witnesses:
 
     def roles(self, author: str, at: datetime) -> frozenset[str]:
         """Market roles of `author` at the moment `at`."""
-        history = self._roles.get(author, [])
-        place = bisect_right(history, at, key=lambda item: item[0])
-        return history[place - 1][1] if place else frozenset()
+        found = self._roles_then.get((author, at))
+        if found is None:
+            history = self._roles.get(author, [])
+            place = bisect_right(history, at, key=lambda item: item[0])
+            found = self._roles_then[author, at] = history[place - 1][1] if place else frozenset()
+        return found
 
     def fact(self, statement: Statement, registrations: "Registrations | None" = None) -> Fact:
         """What the fold sees of an entry that is no link; a birth needs to know the `registrations`."""
@@ -156,17 +161,18 @@ class Witnesses:
             maker, profile = registrations.at_birth(statement)
             about = subjects.parse(statement.subject)
             name = (about.scheme, about.value)
+        event = statement.event
         return Fact(
-            type=statement.event["type"],
-            author=statement.author,
-            data=statement.event["data"],
-            hash=statement.hash.hex(),
-            signers=self.signers(statement.keyids),
-            roles=self.roles(statement.author, statement.recorded_at),
-            corrects=statement.event.get("corrects"),
-            maker=maker,
-            profile=profile,
-            name=name,
+            event["type"],
+            statement.author,
+            event["data"],
+            statement.hash.hex(),
+            self.signers(statement.keyids),
+            self.roles(statement.author, statement.recorded_at),
+            event.get("corrects"),
+            maker,
+            profile,
+            name,
         )
 
 
@@ -186,20 +192,26 @@ class Registrations:
         for registration in found:
             self._by_flag[registration.flag].append(registration)
             self._by_type[registration.organisation, registration.type_code].append(registration)
+        self._at_birth: dict[tuple[str | None, str, str, datetime], tuple[str | None, str]] = {}
 
     def at_birth(self, statement: Statement) -> tuple[str | None, str]:
         """The organisation whose serial range the meter lies in (None: nobody's), and the id of its profile.
 
         Letters belong to the organisation that first registered a type with them.
         """
-        claims = self._by_flag.get(_flag(statement.subject) or "", [])
-        maker = next((claim.organisation for claim in claims if claim.recorded_at <= statement.recorded_at), None)
-        return maker, self._profile(statement)
+        asked = _flag(statement.subject), statement.author, str(statement.data.get("type_code")), statement.recorded_at
+        found = self._at_birth.get(asked)
+        if found is None:
+            found = self._at_birth[asked] = self._maker(asked[0], asked[3]), self._profile(*asked[1:])
+        return found
 
-    def _profile(self, statement: Statement) -> str:
-        type_code = str(statement.event["data"].get("type_code"))
-        for registration in reversed(self._by_type.get((statement.author, type_code), [])):
-            if registration.recorded_at <= statement.recorded_at:
+    def _maker(self, flag: str | None, at: datetime) -> str | None:
+        claims = self._by_flag.get(flag or "", [])
+        return next((claim.organisation for claim in claims if claim.recorded_at <= at), None)
+
+    def _profile(self, author: str, type_code: str, at: datetime) -> str:
+        for registration in reversed(self._by_type.get((author, type_code), [])):
+            if registration.recorded_at <= at:
                 meant = [name for name in registration.profiles if name in profiles.active()]
                 return meant[0] if meant else profiles.default().id
         return profiles.default().id

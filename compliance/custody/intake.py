@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
 from django.conf import settings
 from django.db import IntegrityError
 
@@ -35,7 +36,7 @@ from compliance.proof import event as event_format
 from compliance.proof import identifiers, merkle
 from compliance.proof.canonical import read_event_line
 from compliance.proof.errors import ProofError
-from compliance.proof.subject import PLATFORM
+from compliance.proof.subject import PLATFORM, key_of
 
 Mode = Literal["atomic", "proceed"]
 MAX_EVENTS = 1_000  # one transaction; larger batches come by jobs
@@ -85,8 +86,7 @@ class BatchRefused(Exception):
         return self.problems[0].index is None
 
 
-@dataclass(slots=True)
-class _Candidate:
+class _Candidate(msgspec.Struct, gc=False):
     """An event on its way: where it stood in what was sent, and the chain it goes to."""
 
     index: int
@@ -103,6 +103,7 @@ class _Judged:
 
     candidates: list[_Candidate]
     problems: dict[int, LineProblem] = field(default_factory=dict)
+    begun: frozenset[bytes] = frozenset()  # keys of chains that have entries
 
     def refuse(self, event: "_Candidate", pointer: str | None, code: str, detail: str) -> None:
         """Note why `event` cannot be recorded."""
@@ -196,6 +197,7 @@ class _SignedBatch:
                 IncomingEvent(event.index, event.value, event.canonical, event.event_hash, event.chain)
                 for event in judged.candidates
             ],
+            begun=judged.begun,
         )
         return batch, {index: problem.code for index, problem in judged.problems.items()}
 
@@ -218,7 +220,7 @@ class _VouchedBatch:
             credential=self._sender.public_id,
         )
         events = [
-            dataclasses.replace(signed, subject=event.chain)
+            msgspec.structs.replace(signed, subject=event.chain)
             for signed, event in zip(batch.events, judged.candidates, strict=True)
         ]
         return dataclasses.replace(batch, events=events), {}
@@ -279,7 +281,7 @@ def _judge(judged: _Judged, *, roles: frozenset[str]) -> None:
 def _keep_to_own_names(judged: _Judged) -> None:
     """Find each event's chain, and refuse those that take a name of another chain."""
     good: list[_Candidate] = []
-    for event, taken in _find_chains(judged.candidates):
+    for event, taken in _find_chains(judged):
         if taken is None:
             good.append(event)
         else:
@@ -312,12 +314,16 @@ def _problem_of(value: Mapping[str, Any], event_type: EventType | None, allowed:
     return None
 
 
-def _find_chains(events: Sequence[_Candidate]) -> Iterable[tuple[_Candidate, tuple[str, str] | None]]:
+def _find_chains(judged: _Judged) -> Iterable[tuple[_Candidate, tuple[str, str] | None]]:
     """Each event with the chain it goes to; or the place and reason if it takes a name that is another chain's."""
+    events = judged.candidates
     named = {event.value["subject"] for event in events}
-    for event in events:
-        named.update(alias for _, alias in _joined(event))
-    chains = rows.chains_by_name(named)
+    joined_by = {event.index: joined for event in events if (joined := _joined(event))}
+    unused = ledger.chains_without_entries(named)
+    chains = {subject: subject for subject in named - unused}  # what has a chain of its own is no name of another
+    judged.begun = frozenset(map(key_of, chains))
+    unused.update(alias for joined in joined_by.values() for _, alias in joined)
+    chains.update(rows.chains_by_name(unused))
     birth = vocabulary.load().birth_type
     for event in events:
         subject = event.value["subject"]
@@ -325,26 +331,25 @@ def _find_chains(events: Sequence[_Candidate]) -> Iterable[tuple[_Candidate, tup
         if event.value["type"] == birth and chain != subject:
             yield event, ("/subject", f"{subject} is a name of {chain}")
             continue
-        taken = next(
-            (
-                (f"/data/identifiers/{position}/value", f"{alias} is a name of {chains[alias]}")
-                for position, alias in _joined(event)
-                if chains.get(alias, chain) != chain
-            ),
-            None,
-        )
+        joined = joined_by.get(event.index, ())
+        taken = None
+        for position, alias in joined:
+            if chains.get(alias, chain) != chain:
+                taken = f"/data/identifiers/{position}/value", f"{alias} is a name of {chains[alias]}"
+                break
         if taken is None:
             event.chain = chain
             chains[subject] = chain
-            chains.update((alias, chain) for _, alias in _joined(event))
+            for _, alias in joined:
+                chains[alias] = chain
         yield event, taken
 
 
-def _joined(event: _Candidate) -> list[tuple[int, str]]:
+def _joined(event: _Candidate) -> Sequence[tuple[int, str]]:
     """Position and text of the names in `data.identifiers` that belong to one chain only."""
     listed = event.value["data"].get("identifiers")
     if not listed:
-        return []
+        return ()
     return [
         (position, rows.alias_of(event.value["subject"], name))
         for position, name in enumerate(listed)

@@ -80,7 +80,6 @@ class Identifier(models.Model):
             ),
             models.UniqueConstraint(fields=["alias", "subject"], name="custody_identifier_once"),
         ]
-        indexes: ClassVar = [models.Index(fields=["scheme", "value"], name="custody_identifier_value")]
 
     def __str__(self) -> str:
         return f"{self.alias} -> {self.subject}"

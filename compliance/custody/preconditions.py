@@ -182,3 +182,4 @@ _QUESTIONS: dict[str, tuple[tuple[str, Question], ...]] = {
     "eol.disposed": (("precondition.sanitised", _sanitised),),
     "exception.released": (("precondition.other_reviewer", _other_reviewer),),
 }
+ASKED = frozenset(_QUESTIONS)  # the types whose events have preconditions

@@ -15,7 +15,7 @@ import orjson
 
 from compliance.custody import bulk, facts, links, profiles, rows, side_chains, vocabulary
 from compliance.custody.facts import Statement, Witnesses
-from compliance.custody.lifecycle import Fact, State, advance, fold, profile_of
+from compliance.custody.lifecycle import Fact, State, advance, fold, parties_among, profile_of
 from compliance.custody.lifecycle import Violation as Found
 from compliance.custody.models import Identifier, Meter, Violation, Visibility
 from compliance.custody.vocabulary import CORRECTED, LINKED
@@ -51,7 +51,7 @@ _VISIBILITY = ("subject_key", "organisation", "from_seq", "to_seq", "last_seen")
 
 def apply(context: AppendContext, entries: Sequence[AppendedEntry]) -> None:
     """Project the entries of a batch that is being appended. Raises Refused `batch.reach`."""
-    reached = apply_statements(statements_of(context, entries))
+    reached = apply_statements(statements_of(context, entries), read=context.facts)
     if reached > links.MAX_REACH:
         raise Refused(
             "batch.reach",
@@ -61,34 +61,28 @@ def apply(context: AppendContext, entries: Sequence[AppendedEntry]) -> None:
 
 def statements_of(context: AppendContext, entries: Sequence[AppendedEntry]) -> list[Statement]:
     """The entries of a batch that is being appended, as they will be read later."""
+    signers = context.signers
     return [
-        Statement(
-            subject=entry.subject,
-            seq=entry.seq,
-            hash=entry.hash,
-            recorded_at=entry.recorded_at,
-            event=entry.event,
-            author=entry.author,
-            keyids=context.signers,
-        )
+        Statement(entry.subject, entry.seq, entry.hash, entry.recorded_at, entry.event, entry.author, signers)
         for entry in entries
     ]
 
 
-def apply_statements(told: Sequence[Statement]) -> int:
+def apply_statements(told: Sequence[Statement], *, read: dict[bytes, Fact] | None = None) -> int:
     """Project entries of one batch, in order; what they say of types and roles counts for its own meters too.
 
-    Returns how many meters are reached by its events on units, shipments and key bundles, each event counted by itself.
+    What the events of meters are to the fold is put into `read`, for the appliers that come later. Returns how many
+    meters are reached by its events on units, shipments and key bundles, each event counted by itself.
     """
     others = [statement for statement in told if not statement.subject.startswith(METER)]
     reached = side_chains.apply(others) if others else 0
     if len(others) < len(told):
-        _Meters([statement for statement in told if statement.subject.startswith(METER)]).project()
+        meters = [statement for statement in told if statement.subject.startswith(METER)] if others else told
+        _Meters(meters, {} if read is None else read).project()
     return reached
 
 
-@dataclass(slots=True)
-class _Row:
+class _Row(msgspec.Struct, gc=False):
     """A meter while a batch is projected."""
 
     key: bytes
@@ -120,8 +114,9 @@ class _Changes:
 class _Meters:
     """The entries of one batch on chains of meters."""
 
-    def __init__(self, told: Sequence[Statement]) -> None:
+    def __init__(self, told: Sequence[Statement], read: dict[bytes, Fact]) -> None:
         self._told = told
+        self._read = read
         self._words = vocabulary.load()
         self._profiles = profiles.active()
         self._causes = facts.statements({cause for statement in told if (cause := statement.cause)})
@@ -137,34 +132,38 @@ class _Meters:
         """Judge every entry, then write."""
         for statement in self._told:
             row = self._rows[statement.subject]
+            state = row.state
             fact = self._fact(statement)
-            parties = row.state.parties()
+            before = state.holder, state.owner, state.controller
             violations: Sequence[Found] = ()
             standing = True
             if fact is not None and fact.type == CORRECTED:
                 self._refold(row, statement)
+                state = row.state
             elif fact is not None:
-                profile = profile_of(row.state, fact, self._profiles)
-                violations, standing = advance(row.state, fact, words=self._words, profile=profile)
+                profile = profile_of(state, fact, self._profiles)
+                violations, standing = advance(state, fact, words=self._words, profile=profile)
             self._move_row(row, statement, violations)
-            if statement.seq == 0 or (standing and "identifiers" in statement.data):
+            if statement.seq == 0 or (standing and "identifiers" in statement.event["data"]):
                 self._join(row, statement, standing)
-            if statement.cause is not None:
+            if statement.event["type"] == LINKED:
                 self._changes.links.append((statement.seq, *links.place(statement), row.key))
-            after = row.state.parties()
-            if after != parties:
-                self._see(row, parties, after)
+            after = state.holder, state.owner, state.controller
+            if after != before:
+                self._see(row, parties_among(before), parties_among(after))
         self._write()
 
     def _fact(self, statement: Statement) -> Fact | None:
-        place = statement.cause
-        if place is not None:
-            if place not in self._linked and place in self._causes:
+        code = statement.event["type"]
+        if code == LINKED:
+            place = statement.cause
+            if place is not None and place not in self._linked and place in self._causes:
                 self._linked[place] = self._witnesses.fact(self._causes[place])
-            return self._linked.get(place)
-        if statement.type not in self._words.events:
+            return self._linked.get(place)  # type: ignore[arg-type]
+        if code not in self._words.events:
             return None
-        return self._witnesses.fact(statement, self._registrations)
+        fact = self._read[statement.hash] = self._witnesses.fact(statement, self._registrations)
+        return fact
 
     def _move_row(self, row: _Row, statement: Statement, violations: Sequence[Found]) -> None:
         event = statement.event
@@ -190,7 +189,7 @@ class _Meters:
             alias = rows.alias_of(row.subject, name)
             if alias not in known:
                 known.add(alias)
-                self._changes.identifiers.append(rows.identifier(row.subject, row.key, name, statement))
+                self._changes.identifiers.append(rows.identifier(row.subject, row.key, name, statement, alias=alias))
 
     def _see(self, row: _Row, before: frozenset[str], after: frozenset[str]) -> None:
         changes = self._changes

@@ -28,7 +28,7 @@ _VIOLATION = (
 
 def alias_of(subject: str, name: Mapping[str, str]) -> str:
     """The name of a chain's kind, written as a subject text."""
-    return subjects.Subject(subject.partition(":")[0], name["scheme"], name["value"]).text
+    return subjects.spell(subject.partition(":")[0], name["scheme"], name["value"])
 
 
 def own_name(subject: str) -> dict[str, str]:
@@ -37,9 +37,8 @@ def own_name(subject: str) -> dict[str, str]:
     return {"scheme": about.scheme, "value": about.value}
 
 
-def identifier(subject: str, key: bytes, name: Mapping[str, str], statement: Statement) -> bulk.Row:
-    """One name of a chain."""
-    alias = alias_of(subject, name)
+def identifier(subject: str, key: bytes, name: Mapping[str, str], statement: Statement, *, alias: str) -> bulk.Row:
+    """One name of a chain; `alias` is what `alias_of` makes of it."""
     single = alias == subject or identifiers.is_single_valued(name["scheme"])
     return (alias, name["scheme"], name["value"], subject, key, statement.seq, single, statement.recorded_at)
 

@@ -5,6 +5,7 @@ how that stood then. Auditors, administrators and the product itself see everyth
 """
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +30,7 @@ from compliance.proof.times import parse_time
 ACTION = "meter.read"
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
+_PUBLIC_ID = re.compile(r"mtr_([0-9a-f]{32})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,16 @@ def handed_on(actor: Actor, *, after: str | None = None, limit: int = DEFAULT_LI
 
 def meter(public_id: str, actor: Actor) -> Meter | None:
     """A meter by its public id, as `actor` may see it; None if there is none or it is not for this actor."""
-    return next(iter(as_seen_by(actor, meters_visible_to(actor).filter(public_id=public_id))), None)
+    key = _key_in(public_id)
+    if key is None:
+        return None
+    return next(iter(as_seen_by(actor, meters_visible_to(actor).filter(subject_key=key))), None)
+
+
+def _key_in(public_id: str) -> bytes | None:
+    """The key of the row, which the public id spells and the index knows; None for what is no public id of a meter."""
+    match = _PUBLIC_ID.fullmatch(public_id)
+    return bytes.fromhex(match[1]) if match else None
 
 
 def meter_of(subject: str, actor: Actor) -> Meter | None:

@@ -1,14 +1,14 @@
 """The shape of an event's `data`, by the names that `fixtures/custody/data.yaml` explains.
 
-A shape is compiled twice: into a msgspec type that answers "right" or "don't know" in microseconds, and into
-functions that say what is wrong and where, asked only then. Members that no shape names are kept as sent and not
-looked at: a sender may say more than we ask.
+A shape is compiled twice: into a msgspec type that answers "right" or "don't know" in microseconds, with a memory for
+the subjects that events name again and again, and into functions that say what is wrong and where, asked only then.
+Members that no shape names are kept as sent and not looked at: a sender may say more than we ask.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache, partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -30,6 +30,7 @@ _TIME = re.compile(
 _SUBJECT_VALUE = r"([A-Za-z0-9._~/+-]|%[0-9A-F]{2}){1,128}"
 _SUBJECT = re.compile(rf"([a-z_]+):[a-z][a-z0-9_]{{0,31}}:{_SUBJECT_VALUE}")
 _MAX_SUBJECT = 180  # bytes of a subject text, ledger format 2.8
+_REMEMBERED_SUBJECTS = 65_536  # lots, sessions and types come back in every event of a shift; some ten megabytes
 
 _PATTERNS = {
     "id": (_ID, "1 to 64 of A-Z a-z 0-9 . _ -"),
@@ -47,6 +48,7 @@ class DataShape:
     checkers: Mapping[str, Checker]
     required: tuple[tuple[str, ...], ...]
     fast: type[msgspec.Struct]
+    subjects: Mapping[str, Callable[[Any], bool]]  # members that the type takes for any text, or any list of texts
 
     def problems(self, data: Mapping[str, Any]) -> Problems:
         """What is wrong with `data`; empty when nothing is."""
@@ -54,6 +56,9 @@ class DataShape:
             msgspec.convert(data, self.fast)
         except msgspec.ValidationError:
             return self.explain(data)
+        for name, is_right in self.subjects.items():
+            if name in data and not is_right(data[name]):
+                return self.explain(data)
         return []
 
     def explain(self, data: Mapping[str, Any]) -> Problems:
@@ -80,7 +85,8 @@ def compile_shape(shape: Mapping[str, Any], required_fields: tuple[str, ...]) ->
     return DataShape(
         checkers={name: _compile(inner) for name, inner in shape.items()},
         required=tuple(tuple(name.split("[].")) for name in required_fields),
-        fast=_struct("Data", shape, frozenset(required_fields)),
+        fast=_struct("Data", {name: _looser(inner) for name, inner in shape.items()}, frozenset(required_fields)),
+        subjects={name: _are_subjects(inner) for name, inner in shape.items() if _looser(inner) != inner},
     )
 
 
@@ -90,6 +96,28 @@ def missing(data: Mapping[str, Any], required_fields: tuple[str, ...]) -> list[s
     for name in required_fields:
         _require(data, tuple(name.split("[].")), "", found)
     return [pointer for pointer, _ in found]
+
+
+def _looser(shape: Any) -> Any:
+    """A subject, or a list of them, as mere text: a pattern looked at for each costs more than all the rest."""
+    if isinstance(shape, list):
+        return [_looser(shape[0])]
+    is_subject = isinstance(shape, str) and shape.startswith("subject") and not shape.endswith("?")
+    return "any text" if is_subject else shape
+
+
+def _are_subjects(shape: Any) -> Callable[[Any], bool]:
+    """Whether a text, or each text of a list, is a subject of the kinds that `shape` names."""
+    if isinstance(shape, list):
+        inner = _are_subjects(shape[0])
+        return lambda texts: all(map(inner, texts))
+    return partial(_is_subject, shape.partition(":")[2])
+
+
+@lru_cache(maxsize=_REMEMBERED_SUBJECTS)
+def _is_subject(kinds: str, text: str) -> bool:
+    match = _SUBJECT.fullmatch(text) if len(text) <= _MAX_SUBJECT else None
+    return match is not None and (not kinds or match[1] in kinds.split("|"))
 
 
 def _struct(name: str, members: Mapping[str, Any], required: frozenset[str]) -> type[msgspec.Struct]:
@@ -174,6 +202,7 @@ def _any(value: Any, pointer: str, found: Problems) -> None:
 _SIMPLE: dict[str, Checker] = {"text": _text, "integer": _integer, "count": _count, "boolean": _boolean, "any": _any}
 _SIMPLE_TYPES: dict[str, Any] = {
     "text": Annotated[str, msgspec.Meta(min_length=1)],
+    "any text": str,
     "integer": int,
     "count": Annotated[int, msgspec.Meta(ge=0)],
     "boolean": bool,

@@ -167,7 +167,7 @@ def _join(statement: Statement) -> None:
         fresh = {rows.alias_of(statement.subject, name): name for name in names}
         rows.write_identifiers(
             [
-                rows.identifier(statement.subject, key, name, statement)
+                rows.identifier(statement.subject, key, name, statement, alias=alias)
                 for alias, name in fresh.items()
                 if alias not in known
             ]

@@ -56,11 +56,11 @@ class EventType:
     note: str
     shape: Mapping[str, Any]
     example: Mapping[str, Any]
+    is_birth: bool = field(init=False)  # whether it begins the life of a meter
 
-    @property
-    def is_birth(self) -> bool:
-        """True for the type that begins the life of a meter."""
-        return self.from_states == frozenset({"none"})
+    def __post_init__(self) -> None:
+        """Asked of every event, so found out once."""
+        object.__setattr__(self, "is_birth", self.from_states == frozenset({"none"}))
 
     def asks_second_signature(self, data: Mapping[str, Any]) -> bool:
         """True if an event of this type with `data` needs the keys of two signers."""

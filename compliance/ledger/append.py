@@ -16,13 +16,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
+import msgspec
 from django.conf import settings
 
 from compliance.jobs import clock
 from compliance.jobs.failpoints import reach
 from compliance.ledger import clock_guard, keys, store
 from compliance.ledger.errors import Conflict, Refused
-from compliance.ledger.models import Batch, Entry, Pending, Receipt
+from compliance.ledger.models import Batch, Entry, Receipt
 from compliance.ledger.store import ChainHead, EntryRows, KnownEvent
 from compliance.ledger.transactions import unit_of_work
 from compliance.proof import batch as batch_format
@@ -60,8 +61,7 @@ MAX_SPARED_RACES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class IncomingEvent:
+class IncomingEvent(msgspec.Struct, frozen=True, gc=False):
     """One event to append, checked and judged. `subject` is the text of the chain it goes to."""
 
     index: int
@@ -75,7 +75,8 @@ class IncomingEvent:
 class IncomingBatch:
     """A batch whose envelope and signatures were verified.
 
-    `event_hashes` are those of all its events in order; `events`, in order too, those to append.
+    `event_hashes` are those of all its events in order; `events`, in order too, those to append. `begun` may hold keys
+    of chains that were seen to have entries: the append does not look once more whether they have to be made.
     """
 
     batch_id: str
@@ -86,10 +87,10 @@ class IncomingBatch:
     signers: tuple[str, ...]
     event_hashes: tuple[bytes, ...]
     events: Sequence[IncomingEvent]
+    begun: frozenset[bytes] = frozenset()
 
 
-@dataclass(slots=True)
-class AppendedEntry:
+class AppendedEntry(msgspec.Struct, gc=False):
     """One event as it stands in the log now."""
 
     index: int
@@ -108,18 +109,25 @@ class AppendedEntry:
 
 @dataclass(frozen=True, slots=True)
 class AppendContext:
-    """What holds for all entries of a batch."""
+    """What holds for all entries of a batch.
+
+    `facts`, by the hash of an entry, is what an applier read out of it: those that run later need not read again.
+    """
 
     batch_id: str
     author: str
     issuer: str
     signers: tuple[str, ...]
     recorded_at: datetime
+    facts: dict[bytes, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What became of a batch. With `replay`, it was recorded before and this is what became of it then."""
+    """What became of a batch. With `replay`, it was recorded before and this is what became of it then.
+
+    `spelled` is what the receipt says of the entries, in JSON: objects with commas between them.
+    """
 
     batch_id: str
     entries: list[AppendedEntry]
@@ -127,6 +135,7 @@ class Appended:
     refused: list[tuple[int, str]]
     replay: bool
     receipt: bytes
+    spelled: bytes
 
 
 Applier = Callable[[AppendContext, Sequence[AppendedEntry]], None]
@@ -236,7 +245,7 @@ def _append(work: _Work, *, look_up: bool) -> Appended:
     ):
         return _replay(batch)
     reach("ledger.append.batch")
-    heads = {head.key: head for head in statements.lock_heads(sorted(set(work.chain_keys)))}
+    heads = {head.key: head for head in statements.lock_heads(sorted(set(work.chain_keys)), begun=batch.begun)}
     reach("ledger.append.locked")
     floors = [moment for hook in _lock_hooks if (moment := hook(batch)) is not None]
     known = statements.known_events(work.event_keys) if look_up else {}
@@ -259,11 +268,12 @@ def _append(work: _Work, *, look_up: bool) -> Appended:
         reach("ledger.append.heads")
         _apply(batch, entries, recorded_at)
         reach("ledger.append.applied")
-        Pending.objects.create(batch=rows.batch, recorded_at=recorded_at)
-    receipt = _sign_receipt(work, entries, duplicates, recorded_at)
-    Receipt.objects.create(batch=bytes.fromhex(batch.batch_id), first=0, envelope=receipt)
+        statements.queue(rows.batch, recorded_at)
+    spelled = _spell(entries, recorded_at)
+    receipt = _sign_receipt(work, spelled, duplicates, recorded_at)
+    statements.insert_receipt(bytes.fromhex(batch.batch_id), 0, receipt)
     reach("ledger.append.commit")
-    return Appended(batch.batch_id, entries, duplicates, sorted(work.refused.items()), False, receipt)
+    return Appended(batch.batch_id, entries, duplicates, sorted(work.refused.items()), False, receipt, spelled)
 
 
 def _separate(work: _Work, known: Mapping[bytes, KnownEvent]) -> tuple[list[tuple[int, str]], list[int]]:
@@ -329,25 +339,23 @@ def _build(
     work: _Work, fresh: Sequence[int], heads: Mapping[bytes, ChainHead], recorded_at: datetime
 ) -> tuple[list[AppendedEntry], EntryRows, list[ChainHead]]:
     """The entries of the events at `fresh`, their rows, and the heads they move, already moved."""
-    batch_id, author = work.batch.batch_id, work.batch.author
-    moment = format_time(recorded_at)
+    batch_id, author, events = work.batch.batch_id, work.batch.author, work.batch.events
+    template = entry_format.Template(batch_id=batch_id, recorded_at=format_time(recorded_at))
     salts = os.urandom(entry_format.SALT_BYTES * len(fresh))
     entries: list[AppendedEntry] = []
     subjects: list[bytes] = []
     touched: dict[bytes, ChainHead] = {}
-    for number, position in enumerate(fresh):
-        event = work.batch.events[position]
+    for position, salt_at in zip(fresh, range(0, len(salts), entry_format.SALT_BYTES), strict=True):
+        event = events[position]
         key = work.chain_keys[position]
-        head = heads[key]
+        head = touched[key] = heads[key]
         prev = head.hash if head.seq >= 0 else None
         seq = head.seq + 1
-        body = entry_format.build(
-            batch_id=batch_id,
+        body = template.build(
             event=event.canonical,
             index=event.index,
             prev=prev,
-            recorded_at=moment,
-            salt=salts[number * entry_format.SALT_BYTES : (number + 1) * entry_format.SALT_BYTES],
+            salt=salts[salt_at : salt_at + entry_format.SALT_BYTES],
             seq=seq,
             subject=event.subject,
         )
@@ -356,7 +364,6 @@ def _build(
                 "event.size", f"as an entry it has {len(body)} bytes, at most {MAX_ENTRY_BYTES} fit", index=event.index
             )
         head.seq, head.hash = seq, leaf_hash(body)
-        touched[key] = head
         subjects.append(key)
         entries.append(
             AppendedEntry(
@@ -390,28 +397,34 @@ def _build(
 def _apply(batch: IncomingBatch, entries: Sequence[AppendedEntry], recorded_at: datetime) -> None:
     context = AppendContext(batch.batch_id, batch.author, batch.issuer, batch.signers, recorded_at)
     for prefix, function in _appliers:
-        if concerned := [entry for entry in entries if entry.event["type"].startswith(prefix)]:
+        concerned = [entry for entry in entries if entry.event["type"].startswith(prefix)] if prefix else entries
+        if concerned:
             function(context, concerned)
 
 
-def _sign_receipt(
-    work: _Work, entries: Sequence[AppendedEntry], duplicates: Sequence[tuple[int, str]], recorded_at: datetime
-) -> bytes:
+def _spell(entries: Sequence[AppendedEntry], recorded_at: datetime) -> bytes:
+    """What the receipt says of them."""
     moment = format_time(recorded_at)
+    return b",".join(
+        [
+            receipt_format.ReceiptEntry(
+                entry.event_id, entry.event_hash, entry.index, entry.subject, entry.seq, entry.prev, entry.hash, moment
+            ).spell()
+            for entry in entries
+        ]
+    )
+
+
+def _sign_receipt(work: _Work, spelled: bytes, duplicates: Sequence[tuple[int, str]], recorded_at: datetime) -> bytes:
     issued_at = max(clock.now(), recorded_at)
-    payload = receipt_format.build_payload(
+    payload = receipt_format.splice_payload(
         log=settings.METERPROOF["ORIGIN"],
         batch=work.batch.batch_id,
         first=0,
         count=len(work.batch.event_hashes),
         issued_at=issued_at,
         merge_by=issued_at + timedelta(seconds=settings.METERPROOF["MAX_MERGE_DELAY_SECONDS"]),
-        entries=[
-            receipt_format.ReceiptEntry(
-                entry.event_id, entry.event_hash, entry.index, entry.subject, entry.seq, entry.prev, entry.hash, moment
-            )
-            for entry in entries
-        ],
+        entries=spelled,
         duplicates=duplicates,
         refused=work.refused.items(),
     )
@@ -456,6 +469,7 @@ def _replay(batch: IncomingBatch) -> Appended:
         [(item["index"], item["code"]) for item in payload["refused"]],
         True,
         receipt.envelope,
+        encode(payload["entries"])[1:-1],
     )
 
 

@@ -9,8 +9,6 @@ import logging
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import Max
-
 from compliance.jobs import clock
 from compliance.ledger.errors import ClockJumped, NoLog
 from compliance.ledger.models import LogState, Pending
@@ -35,11 +33,11 @@ def require_plausible(now: datetime) -> None:
 
 def latest_seen() -> datetime:
     """The latest time this log is known to have lived through."""
-    state = LogState.objects.filter(id=1).values_list("seen_at", flat=True).first()
-    if state is None:
+    states = list(LogState.objects.raw("SELECT id, seen_at FROM ledger_log_state WHERE id = 1"))
+    if not states:
         raise NoLog
-    waiting: datetime | None = Pending.objects.aggregate(latest=Max("recorded_at"))["latest"]
-    return max(state, waiting) if waiting else state
+    newest = "SELECT batch, recorded_at FROM ledger_pending ORDER BY recorded_at DESC LIMIT 1"
+    return max([states[0].seen_at, *(waiting.recorded_at for waiting in Pending.objects.raw(newest))])
 
 
 def accept(*, however_long: bool = False) -> None:

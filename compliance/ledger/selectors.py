@@ -1,6 +1,6 @@
 """Reading the ledger. Scoping by who asks belongs to the rooms above: one log serves all organisations."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -10,7 +10,7 @@ import orjson
 from django.db.models import Count, Min, Subquery
 from django.db.models.functions import Coalesce
 
-from compliance.ledger import tiles
+from compliance.ledger import store, tiles
 from compliance.ledger.append import event_key
 from compliance.ledger.models import Batch, Entry, EventKey, Head, LeafRange, LogState, Pending, Receipt
 from compliance.ledger.models import Checkpoint as CheckpointRow
@@ -211,3 +211,9 @@ def _stored_batch(row: Batch) -> StoredBatch:
         row.envelope,
         tuple(hashes[at : at + 32] for at in range(0, len(hashes), 32)),
     )
+
+
+def chains_without_entries(subjects: Iterable[str]) -> set[str]:
+    """Those of `subjects` that nothing is recorded about, under that very name."""
+    by_key = {key_of(subject): subject for subject in subjects}
+    return {by_key[key] for key in store.current().without_entries(list(by_key))} if by_key else set()

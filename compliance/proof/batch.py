@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
+
 from compliance.proof import dsse, merkle
 from compliance.proof.canonical import MAX_EVENT_BYTES, encode, read_event_line, read_object
 from compliance.proof.checkpoint import is_origin
@@ -50,8 +52,7 @@ class SignedBatch:
         return b"\n".join((self.envelope, *self.event_lines, b""))
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedEvent:
+class ReceivedEvent(msgspec.Struct, frozen=True, gc=False):
     """One good event of a batch, at its signed position."""
 
     index: int

@@ -22,6 +22,27 @@ MAX_INDEX: Final = 99_999
 _salt = re.compile(r"[0-9a-f]{32}").fullmatch
 
 
+class Template:
+    """Entries of one batch, recorded at one time: what they share is spelled once.
+
+    Nothing given here ever needs escaping: hex, integers, times and subject texts. Who makes them has checked them.
+    """
+
+    __slots__ = ("_spell",)
+
+    def __init__(self, *, batch_id: str, recorded_at: str) -> None:
+        shared = (
+            b'{"batch":"%b","event":%%b,"index":%%d,"prev":%%b,"recorded_at":"%b","salt":"%%b","seq":%%d,'
+            b'"subject":"%%b","v":1}'
+        )
+        self._spell = (shared % (batch_id.encode(), recorded_at.encode())).__mod__
+
+    def build(self, *, event: bytes, index: int, prev: bytes | None, salt: bytes, seq: int, subject: str) -> bytes:
+        """The canonical bytes of an entry around `event`, the canonical bytes of an event that was checked."""
+        spelled_prev = b"null" if prev is None else b'"%b"' % prev.hex().encode()
+        return self._spell((event, index, spelled_prev, salt.hex().encode(), seq, subject.encode()))
+
+
 def build(
     *,
     batch_id: str,
@@ -33,23 +54,9 @@ def build(
     seq: int,
     subject: str,
 ) -> bytes:
-    """The canonical bytes of an entry around `event`, the canonical bytes of an event that was checked.
-
-    Nothing given here ever needs escaping: hex, integers, times and subject texts. Who makes them has checked them.
-    """
-    return (
-        b'{"batch":"%b","event":%b,"index":%d,"prev":%b,"recorded_at":"%b","salt":"%b","seq":%d,"subject":"%b","v":1}'
-        % (
-            batch_id.encode(),
-            event,
-            index,
-            b"null" if prev is None else b'"%b"' % prev.hex().encode(),
-            recorded_at.encode(),
-            salt.hex().encode(),
-            seq,
-            subject.encode(),
-        )
-    )
+    """One entry by itself: see `Template`."""
+    template = Template(batch_id=batch_id, recorded_at=recorded_at)
+    return template.build(event=event, index=index, prev=prev, salt=salt, seq=seq, subject=subject)
 
 
 def read(data: bytes, *, place: str | None = None) -> dict[str, Any]:

@@ -45,6 +45,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIXED_SCHEME: Final = {"organisation": "org", "signing_key": "sha256", "log": "origin"}
 _SCHEME_OF_KIND: Final = {scheme: kind for kind, scheme in _FIXED_SCHEME.items()}
 _UNESCAPED: Final = "._~/+-"
+_is_plain = re.compile(r"[A-Za-z0-9._~/+-]*").fullmatch
 _CACHED: Final = 65_536  # a batch names its subjects in two places; a factory's meters come back for weeks
 
 
@@ -59,7 +60,7 @@ class Subject:
     @property
     def text(self) -> str:
         """The one spelling, as in events and entries."""
-        return f"{self.kind}:{self.scheme}:{quote(self.value, safe=_UNESCAPED)}"
+        return spell(self.kind, self.scheme, self.value)
 
     @property
     def key(self) -> bytes:
@@ -70,6 +71,12 @@ class Subject:
         return self.text
 
 
+def spell(kind: str, scheme: str, value: str) -> str:
+    """The text of a subject, its value escaped."""
+    return f"{kind}:{scheme}:{value if _is_plain(value) else quote(value, safe=_UNESCAPED)}"
+
+
+@lru_cache(maxsize=_CACHED)
 def key_of(text: str) -> bytes:
     """The first sixteen bytes of the SHA-256 of a subject text."""
     return hashlib.sha256(text.encode()).digest()[:KEY_BYTES]

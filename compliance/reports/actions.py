@@ -184,7 +184,8 @@ def _checked(kind: Kind, parameters: Mapping[str, Any]) -> tuple[dict[str, str],
         raise RequestRefused("parameters", f"a {kind.label.lower()} takes the parameter `{wanted}` alone")
     if kind == Kind.FRAMEWORK_AUDIT:
         return {"framework": _framework_key(value)}, None
-    meter = Meter.objects.filter(public_id=value).first() if _METER_ID.fullmatch(value) else None
+    key = bytes.fromhex(value.removeprefix("mtr_")) if _METER_ID.fullmatch(value) else b""
+    meter = Meter.objects.filter(subject_key=key).first()
     if meter is None:
         raise RequestRefused("meter", "no meter has this id; it begins with mtr_")
     return {"meter": value}, Organisation.objects.filter(pk=meter.owner or meter.manufacturer).first()

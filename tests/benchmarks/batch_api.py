@@ -4,6 +4,7 @@ The events are signed before the clock starts; what is measured is what a factor
 rules, durable commit and receipt.
 """
 
+import itertools
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from http.client import HTTPConnection
 from pathlib import Path
 from uuid import NAMESPACE_OID, uuid5
 
@@ -20,6 +23,7 @@ import httpx
 
 from compliance.proof import batch
 from compliance.proof.keys import PrivateKey
+from tests.benchmarks import processors, single_events
 from tests.benchmarks.copying import copy_seconds
 from tests.services.process import free_port, running
 
@@ -30,6 +34,7 @@ METERS = 10_000
 WEB_WORKERS = 2
 SENDERS = 2
 OCCURRED = "2026-11-22T09:00:00Z"
+_WARMING = itertools.count(9_999_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,10 @@ class Rates:
     event_bytes: float
     api_per_second: float
     copy_per_second: float
+    spent: processors.Spent  # processor seconds, all events together
+    answers: single_events.Latency
+    commits: single_events.Latency
+    installation: "Installation"
 
 
 class Installation:
@@ -57,7 +66,12 @@ class Installation:
             "PYTHONPATH": str(PROJECT),
             "PYTHONUTF8": "1",
         }
-        self.key = PrivateKey.generate("ed25519")
+        self._pem = PrivateKey.generate("ed25519").to_pem()  # as text: it travels to other processes
+
+    @property
+    def key(self) -> PrivateKey:
+        """What the manufacturer signs with."""
+        return PrivateKey.from_pem(self._pem)
 
     def manage(self, *arguments: str) -> str:
         """Output of `manage.py arguments`."""
@@ -71,7 +85,8 @@ class Installation:
         (self.home / "registration.ndjson").write_bytes(self._registration().ndjson)
         register = ["organisation", "register", "--id", ORGANISATION, "--name", "Bench", "--role", "manufacturer"]
         self.manage(*register, "--registration", str(self.home / "registration.ndjson"))
-        told = self.manage("apikey", "create", "--organisation", ORGANISATION, "--scope", "events:write")
+        scopes = ["--scope", "events:write", "--scope", "events:read"]
+        told = self.manage("apikey", "create", "--organisation", ORGANISATION, *scopes)
         return next(word for word in told.split() if word.startswith("mp_live_") and len(word) > 40)
 
     def signed(self, events: Sequence[dict[str, object]]) -> batch.SignedBatch:
@@ -101,8 +116,8 @@ class Installation:
         return self.signed([event])
 
     @contextmanager
-    def served(self) -> Iterator[str]:
-        """Serve it with two web workers and return the address."""
+    def served(self) -> Iterator["Served"]:
+        """Serve it with two web workers."""
         port = free_port()
         command = [sys.executable, "-m", "gunicorn", "compliance.config.wsgi:application", "--chdir", str(PROJECT)]
         command += ["--bind", f"127.0.0.1:{port}", "--workers", str(WEB_WORKERS), "--log-level", "warning"]
@@ -114,12 +129,36 @@ class Installation:
             except httpx.TransportError:
                 return False
 
-        with running(command, answers=answers, log=self.home / "web.log", environment=self.environment):
-            yield address
+        with running(command, answers=answers, log=self.home / "web.log", environment=self.environment) as process:
+            yield Served("127.0.0.1", port, process.pid)
 
 
-def measure(database_url: str, home: Path, *, batches: int = 40) -> Rates:
-    """Send `batches` full batches, a quarter of them about new meters, and then COPY the rows that came of them.
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Where the web server listens, and its process."""
+
+    host: str
+    port: int
+    pid: int
+
+    def send(self, secret: str, body: bytes) -> None:
+        """Hand in one batch. Anything but 201 ends the run: a refusal is fast, counting it would flatter.
+
+        By the plainest client there is: it shares the cores with what it measures.
+        """
+        connection = HTTPConnection(self.host, self.port, timeout=120)
+        headers = {"Authorization": f"Bearer {secret}", "Content-Type": batch.NDJSON}
+        connection.request("POST", "/api/v1/batches", body=body, headers=headers)
+        answer = connection.getresponse()
+        told = answer.read()
+        connection.close()
+        if answer.status != 201:
+            raise RuntimeError(f"{answer.status}: {told[:2000]!r}")
+
+
+def measure(database_url: str, home: Path, *, batches: int = 40, singles: int = 500) -> Rates:
+    """Send `batches` full batches, a quarter of them about new meters, then `singles` of one event; and COPY the rows
+    that came of the full ones.
 
     Leaves the installation in `home` and `database_url` as it is, for what else is measured on it.
     """
@@ -127,21 +166,38 @@ def measure(database_url: str, home: Path, *, batches: int = 40) -> Rates:
     secret = installation.prepare()
     births, calibrations = _events(batches)
     signed = [[installation.signed(events) for events in part] for part in (births, calibrations)]
-    with installation.served() as address:
-        _send(address, secret, [installation.signed([_calibration(9_999_999)])])  # warms both ends
-        seconds = sum(_send(address, secret, part) for part in signed)
+    alone = [installation.signed([_spread(8_000_000 + number)]).ndjson for number in range(singles)]
+    with installation.served() as server:
+        for _ in range(2 * WEB_WORKERS):  # warms both ends
+            server.send(secret, installation.signed([_spread(next(_WARMING))]).ndjson)
+        before = processors.look(server.pid, database_url)
+        seconds = sum(_send(server, secret, part) for part in signed)
+        spent = processors.look(server.pid, database_url).since(before)
+        answers = single_events.answer_times(partial(server.send, secret), alone)
+    commits = single_events.commit_times(database_url, times=singles)
     ids = [one.batch_id for part in signed for one in part]
     count = len(ids) * EVENTS_A_BATCH
     size = sum(len(line) for part in signed for one in part for line in one.event_lines) / count
-    return Rates(count, size, count / seconds, count / copy_seconds(database_url, ids))
+    copied = count / copy_seconds(database_url, ids)
+    return Rates(count, size, count / seconds, copied, spent, answers, commits, installation)
+
+
+def further_batches(installation: Installation, number: int) -> list[bytes]:
+    """Full batches about meters that `measure` made."""
+    return [
+        installation.signed(
+            [_spread(7_000_000 + which * METERS + _stride(which, n, 1)) for n in range(EVENTS_A_BATCH)]
+        ).ndjson
+        for which in range(number)
+    ]
 
 
 def an_event() -> dict[str, object]:
     """One of the events that are sent."""
-    return _calibration(0)
+    return _spread(0)
 
 
-def _event(number: int, code: str, subject: str) -> dict[str, object]:
+def _event(number: int | str, code: str, subject: str) -> dict[str, object]:
     return {
         "v": 1,
         "id": str(uuid5(NAMESPACE_OID, f"{code} {number}")),
@@ -153,11 +209,13 @@ def _event(number: int, code: str, subject: str) -> dict[str, object]:
     }
 
 
-def _meter(number: int) -> str:
+def meter_text(number: int) -> str:
+    """The subject of one of the meters."""
     return f"meter:dlms_system_title:424E43{number:010X}"
 
 
-def _birth(number: int) -> dict[str, object]:
+def birth(number: int) -> dict[str, object]:
+    """The event that begins its life."""
     data = {
         "identifiers": [{"scheme": "dlms_system_title", "value": f"424E43{number:010X}"}],
         "type_code": "BNC-3",
@@ -165,10 +223,11 @@ def _birth(number: int) -> dict[str, object]:
         "line": "line-1",
         "component_lots": [f"component_lot:{ORGANISATION}:LOT-{number % 40:05d}-{part:02d}" for part in range(8)],
     }
-    return {**_event(number, "mfg.assembled", _meter(number)), "data": data}
+    return {**_event(number, "mfg.assembled", meter_text(number)), "data": data}
 
 
-def _calibration(number: int) -> dict[str, object]:
+def calibration(number: int, *, told: int) -> dict[str, object]:
+    """An event about it; `told` tells several about one meter apart."""
     data = {
         "standard_ref": "EN 50470-3:2022 accuracy at the reference points, no-load and starting current",
         "bench_id": "bench-07",
@@ -185,15 +244,19 @@ def _calibration(number: int) -> dict[str, object]:
         "notified_body_no": "0102",
         "note": "error at Imax, cos phi 1: 0.12 %; at 0.5 inductive: 0.21 %; burden and ambient within limits",
     }
-    return {**_event(number, "mfg.calibrated", _meter(number % METERS)), "data": data}
+    return {**_event(f"{number}/{told}", "mfg.calibrated", meter_text(number)), "data": data}
+
+
+def _spread(number: int) -> dict[str, object]:
+    """The event that is `number` among those spread over all meters."""
+    return calibration(number % METERS, told=number // METERS)
 
 
 def _events(batches: int) -> tuple[list[list[dict[str, object]]], list[list[dict[str, object]]]]:
     new = min(batches // 4, METERS // EVENTS_A_BATCH)
-    births = [[_birth(b * EVENTS_A_BATCH + n) for n in range(EVENTS_A_BATCH)] for b in range(new)]
+    births = [[birth(b * EVENTS_A_BATCH + n) for n in range(EVENTS_A_BATCH)] for b in range(new)]
     later = [
-        [_calibration((b + 1) * METERS + _stride(b, n, new)) for n in range(EVENTS_A_BATCH)]
-        for b in range(batches - new)
+        [_spread((b + 1) * METERS + _stride(b, n, new)) for n in range(EVENTS_A_BATCH)] for b in range(batches - new)
     ]
     return births, later
 
@@ -203,18 +266,15 @@ def _stride(batch_number: int, position: int, new: int) -> int:
     return (position * new + batch_number) % (new * EVENTS_A_BATCH)
 
 
-def _send(address: str, secret: str, signed: Sequence[batch.SignedBatch]) -> float:
-    """Send all, two at a time, and return the seconds it took. Anything but 201 ends the run."""
+def _send(server: Served, secret: str, signed: Sequence[batch.SignedBatch]) -> float:
+    """Send all, two at a time, and return the seconds it took."""
+    bodies = [one.ndjson for one in signed]  # ready before the clock starts
 
-    def send(part: Sequence[batch.SignedBatch]) -> None:
-        headers = {"Authorization": f"Bearer {secret}", "Content-Type": batch.NDJSON}
-        with httpx.Client(base_url=address, headers=headers, timeout=120) as client:
-            for one in part:
-                answer = client.post("/api/v1/batches", content=one.ndjson)
-                if answer.status_code != 201:
-                    raise RuntimeError(f"{answer.status_code}: {answer.text[:2000]}")
+    def send(part: Sequence[bytes]) -> None:
+        for body in part:
+            server.send(secret, body)
 
     started = time.perf_counter()
     with ThreadPoolExecutor(SENDERS) as pool:
-        list(pool.map(send, [signed[number::SENDERS] for number in range(SENDERS)]))
+        list(pool.map(send, [bodies[number::SENDERS] for number in range(SENDERS)]))
     return time.perf_counter() - started

@@ -1,6 +1,7 @@
 """Entries, receipts, heads and proof files."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.errors import ProofError
 from compliance.proof.heads import Head
 from compliance.proof.receipt import ReceiptEntry
+from compliance.proof.times import format_time
 from compliance.proof.tlog_proof import TlogProof
 from compliance.proof.tlog_proof import build as build_proof
 from tests.proof.vectors import METERPROOF
@@ -283,3 +285,43 @@ def test_what_is_no_proof_file_is_refused(text):
     with pytest.raises(ProofError) as refused:
         TlogProof.from_text(text)
     assert refused.value.code == "proof.form"
+
+
+@given(
+    st.lists(
+        st.builds(
+            ReceiptEntry,
+            event_id=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", fullmatch=True),
+            event_hash=st.binary(min_size=32, max_size=32),
+            index=st.integers(0, 99_999),
+            subject=st.from_regex(
+                r"meter:[a-z][a-z0-9_]{0,31}:(?:[A-Za-z0-9._~/+-]|%[0-9A-F]{2}){1,40}", fullmatch=True
+            ),
+            seq=st.integers(0, 2**31 - 1),
+            prev=st.none() | st.binary(min_size=32, max_size=32),
+            hash=st.binary(min_size=32, max_size=32),
+            recorded_at=st.integers(0, 10**15).map(lambda ticks: format_time(START + timedelta(microseconds=ticks))),
+        ),
+        max_size=4,
+    )
+)
+def test_a_spliced_receipt_is_the_canonical_form_of_what_it_says(entries):
+    """Hotpath: nothing is serialised twice, and no byte differs from serialising all of it."""
+    built = receipt.build_payload(
+        log=ORIGIN, batch="ab" * 32, first=0, count=4, issued_at=START, merge_by=START, entries=entries
+    )
+    said = json.loads(built)
+    assert rfc8785.dumps(said) == built
+    assert [each["event_id"] for each in said["entries"]] == [
+        each.event_id for each in sorted(entries, key=lambda each: each.index)
+    ]
+    for spelled, entry_ in zip(said["entries"], sorted(entries, key=lambda each: each.index), strict=True):
+        assert (spelled["seq"], spelled["subject"], spelled["recorded_at"]) == (
+            entry_.seq,
+            entry_.subject,
+            entry_.recorded_at,
+        )
+        assert (spelled["hash"], spelled["event_hash"]) == (entry_.hash.hex(), entry_.event_hash.hex())
+        assert spelled["prev"] == (None if entry_.prev is None else entry_.prev.hex())
+    envelope = receipt.sign(built, RECEIPT_KEY)
+    assert rfc8785.dumps(json.loads(envelope)) == envelope

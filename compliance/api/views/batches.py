@@ -16,10 +16,8 @@ from compliance.api.views.base import ApiView, json_response
 from compliance.api.visible import batch_of
 from compliance.custody.intake import BatchRefused, IntakeResult, LineProblem, receive_batch
 from compliance.ledger import selectors as ledger
-from compliance.ledger.append import AppendedEntry
 from compliance.proof import batch as batches
 from compliance.proof import receipt as receipts
-from compliance.proof.times import format_time
 
 TAG = "Batches"
 BATCH_ID = path_text("batch_id", "SHA-256 of the batch's canonical envelope.", r"^[0-9a-f]{64}$")
@@ -207,25 +205,12 @@ def _intake_body(result: IntakeResult) -> bytes:
             "recorded": len(appended.entries),
             "duplicate": len(appended.duplicates),
             "rejected": result.rejected,
-            "entries": [_entry_body(entry) for entry in appended.entries],
+            "entries": orjson.Fragment(b"[%b]" % appended.spelled),
             "duplicates": [{"index": index, "batch": batch} for index, batch in appended.duplicates],
             "problems": [line_problem_body(problem) for problem in result.problems],
             "receipt": orjson.Fragment(appended.receipt),
         }
     )
-
-
-def _entry_body(entry: AppendedEntry) -> dict[str, Any]:
-    return {
-        "index": entry.index,
-        "event_id": entry.event_id,
-        "event_hash": entry.event_hash.hex(),
-        "subject": entry.subject,
-        "seq": entry.seq,
-        "prev": entry.prev.hex() if entry.prev else None,
-        "hash": entry.hash.hex(),
-        "recorded_at": format_time(entry.recorded_at),
-    }
 
 
 def _is_included(entries: list[Mapping[str, Any]]) -> bool:

@@ -4,7 +4,7 @@
 parallel sequences, one element an entry or a chain, because a thousand small objects cost more than the statement.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -77,8 +77,14 @@ class Store(Protocol):
     def claim_batch(self, *, batch_id: bytes, payload_sha256: bytes, envelope: bytes, event_hashes: bytes) -> bool:
         """Insert the batch; False if one with this payload is there, also one that commits while we wait for it."""
 
-    def lock_heads(self, keys: Sequence[bytes]) -> list[ChainHead]:
-        """Make the heads that do not exist, then lock all of `keys` (sorted, distinct) in that order."""
+    def without_entries(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Those of `keys` whose chain has no entry yet. The others have one for ever."""
+
+    def lock_heads(self, keys: Sequence[bytes], *, begun: Container[bytes]) -> list[ChainHead]:
+        """Make the heads that do not exist, then lock all of `keys` (sorted, distinct) in that order.
+
+        Those in `begun` were seen to exist, and need not be looked for.
+        """
 
     def known_events(self, keys: Sequence[bytes]) -> dict[bytes, KnownEvent]:
         """Those of `keys` under which an event is on record."""
@@ -98,3 +104,9 @@ class Store(Protocol):
 
     def move_heads(self, heads: Sequence[ChainHead], recorded_at: datetime) -> None:
         """Write the new positions of locked heads."""
+
+    def queue(self, batch: bytes, recorded_at: datetime) -> None:
+        """Note that the batch waits for its place in the log."""
+
+    def insert_receipt(self, batch: bytes, first: int, envelope: bytes) -> None:
+        """Keep the receipt as it will be given."""

@@ -1,6 +1,6 @@
 """The append on SQLite. BEGIN IMMEDIATE holds the one write lock, so nothing here can be overtaken."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -58,8 +58,14 @@ class SqliteStore:
             )
         return True
 
-    def lock_heads(self, keys: Sequence[bytes]) -> list[ChainHead]:
-        """The write lock is the lock."""
+    def without_entries(self, keys: Sequence[bytes]) -> set[bytes]:
+        """By primary key."""
+        statement = "SELECT subject FROM ledger_head WHERE seq >= 0 AND subject IN"
+        return set(keys).difference(key for (key,) in _select_in(statement, keys))
+
+    def lock_heads(self, keys: Sequence[bytes], *, begun: Container[bytes]) -> list[ChainHead]:
+        """The write lock is the lock. `begun` is looked at again: one statement finds and makes."""
+        del begun
         found = {
             key: ChainHead(key, seq, hash_, _moment(recorded_at))
             for key, seq, hash_, recorded_at in _select_in(
@@ -124,6 +130,18 @@ class SqliteStore:
                 "UPDATE ledger_head SET seq = %s, hash = %s, recorded_at = %s WHERE subject = %s",
                 [(head.seq, head.hash, moment, head.key) for head in heads],
             )
+
+    def queue(self, batch: bytes, recorded_at: datetime) -> None:
+        """One row."""
+        with connection.cursor() as cursor:
+            statement = "INSERT INTO ledger_pending (batch, recorded_at) VALUES (%s, %s)"
+            cursor.execute(statement, [batch, _text(recorded_at)])
+
+    def insert_receipt(self, batch: bytes, first: int, envelope: bytes) -> None:
+        """One row."""
+        with connection.cursor() as cursor:
+            statement = "INSERT INTO ledger_receipt (batch, first, envelope) VALUES (%s, %s, %s)"
+            cursor.execute(statement, [batch, first, envelope])
 
 
 def _at_once(function: Callable[..., Any], *args: Any) -> "Future[Any]":

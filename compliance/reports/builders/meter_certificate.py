@@ -37,7 +37,7 @@ TRACKS = (("Keys", "key_state"), ("Seals", "seal_state"), ("Data on the meter", 
 
 def build(report: Report) -> Draft:
     """The certificate that `report` asks for. Raises Meter.DoesNotExist, NotYetIncluded, RecordBroken."""
-    meter = Meter.objects.get(public_id=report.parameters["meter"])
+    meter = Meter.objects.get(subject_key=bytes.fromhex(report.parameters["meter"].removeprefix("mtr_")))
     proven = record.prove(lambda _root: [meter.subject, *record.operator_subjects()])
     meter.refresh_from_db()
     head = proven.heads[meter.subject]
