@@ -19,6 +19,7 @@ from compliance.proof.monitor import memory
 from compliance.proof.monitor.sources import HttpSource
 from compliance.proof.monitor.tree import PIECE, Tree, Walk
 from tests.proof.vectors import METERPROOF
+from tests.proof.world import World
 from tests.services.lying_witness import Answer, drips, floods, lying_witness, says
 from tests.witness.logs import AnyLog, key_of, witness_signer
 
@@ -350,6 +351,19 @@ def test_the_log_of_the_vectors_is_well(tmp_path: Path) -> None:
     log, trust = METERPROOF / "valid/log", METERPROOF / "trust"
     words = ["monitor", log, "--policy", trust, "--state", tmp_path, "--entries", log, "--max-age", 10**9]
     assert main([str(word) for word in words], out) == 0, out.getvalue()
+
+
+def test_what_is_shown_now_is_signed_by_the_current_key(world: World, tmp_path: Path) -> None:
+    """A key that the operator gave up, or lost, signs for nobody any more."""
+    log, trust = world.write_log(tmp_path / "log"), world.write_trust(tmp_path / "trust")
+    old = note.NoteSigner(world.origin, key_of("old log key"))
+    (trust / "policy").write_text(f"log {world.signer.vkey}\nlog {old.vkey}\nquorum none\n")
+    words = ["monitor", str(log), "--policy", str(trust), "--state", str(tmp_path / "state")]
+    for signers, status in (([world.signer], 0), ([world.signer, old], 0), ([old], 1)):
+        (log / "checkpoint").write_text(note.sign(world.checkpoint().to_text(), signers))
+        out = io.StringIO()
+        assert main(words, out) == status, out.getvalue()
+    assert "not signed by the key of log.vkey" in out.getvalue()
 
 
 @pytest.mark.parametrize("sizes", [(512, 513), (300, 1_031), (PIECE - 300, PIECE + 7)], ids=str)

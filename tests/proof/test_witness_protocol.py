@@ -4,12 +4,14 @@ import pytest
 
 from compliance.proof import merkle, note
 from compliance.proof.errors import ProofError
-from compliance.proof.note import TYPE_COSIGNATURE, NoteSigner, NoteVerifier
+from compliance.proof.note import TYPE_COSIGNATURE, TYPE_MLDSA44, NoteSigner, NoteVerifier
 from compliance.proof.policy import parse_policy
+from compliance.proof.post_quantum import PostQuantumPrivateKey
 from compliance.proof.witness_protocol import (
     MAX_PROOF_LINES,
     SIZE_TYPE,
     AddCheckpoint,
+    Cosignature,
     add_lines,
     read_cosignature,
     read_size,
@@ -37,6 +39,16 @@ def test_the_answer_of_the_vector_is_read() -> None:
     read = read_cosignature(line.encode(), text, NoteVerifier.from_vkey(vector["witness_vkey"]))
     assert (read.line, read.time) == (line, vector["witness_time"])
     assert add_lines(vector["checkpoint"].removesuffix(line), [line]) == vector["checkpoint"]
+
+
+def test_a_witness_with_a_post_quantum_key_counts_too() -> None:
+    log = AnyLog(3)
+    witness = NoteSigner("witness.example.test/pq", PostQuantumPrivateKey.generate(), TYPE_MLDSA44)
+    text = log.checkpoint().to_text()
+    line = witness.line(text, time=7)
+    assert read_cosignature(line.encode(), text, witness.verifier) == Cosignature(line, 7)
+    policy = parse_policy(f"witness w {witness.vkey} http://w.example\nquorum w".encode())
+    assert policy.require_quorum([witness.verifier]) == ["w"]
 
 
 def test_the_age_of_a_quorum_is_that_of_its_oldest_needed_line() -> None:

@@ -27,11 +27,15 @@ CLOCKS_DIFFER_SECONDS: Final = 300  # a cosignature further ahead than this says
 
 @dataclass(frozen=True, slots=True)
 class MonitorTrust:
-    """What the monitor brings: which log, its keys, and the policy of witnesses."""
+    """What the monitor brings: which log, its keys, and the policy of witnesses.
+
+    `current` is the key of `log.vkey`: what is shown now is signed by it; older checkpoints may be by one of the others.
+    """
 
     origin: str
     log_keys: tuple[NoteVerifier, ...]
     policy: Policy
+    current: NoteVerifier | None = None
 
     @classmethod
     def load(cls, path: Path) -> "MonitorTrust":
@@ -39,7 +43,7 @@ class MonitorTrust:
         folder = path.parent if path.is_file() else path
         if (folder / TRUST_JSON).exists():
             trust = TrustFolder.load(folder)
-            return cls(trust.origin, trust.log_keys, trust.policy)
+            return cls(trust.origin, trust.log_keys, trust.policy, trust.log_key)
         try:
             policy = parse_policy((path if path.is_file() else folder / POLICY).read_bytes())
         except OSError as error:
@@ -132,7 +136,12 @@ class Monitor:
         opened, checkpoint = self._open(self._shown)
         self.report.facts["checkpoint"] = _facts(checkpoint)
         self.report.said.append(f"a checkpoint of {checkpoint.size:,} entries, root {checkpoint.root.hex()}")
-        times = {line.verifier: line.time for line in opened.verified if line.time is not None}
+        witnesses = {key for key in self._trust.policy.witnesses.values() if key is not None}
+        times = {line.verifier: line.time or 0 for line in opened.verified if line.verifier in witnesses}
+        if self._trust.current is not None and opened.verified_by(self._trust.current) is None:
+            self._find(
+                ProofError("note.unknown_key", f"not signed by the key of {LOG_VKEY}, only by another of the log")
+            )
         self._check_quorum(opened)
         if kept is not None:
             self.report.facts["kept"] = _facts(kept.checkpoint)
