@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -21,6 +22,8 @@ MARKS = {"ok": "ok ", "bad": "BAD", "unchecked": "?  "}
 
 def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> int:
     """Run the command; returns the exit status."""
+    if isinstance(sys.stdout, TextIOWrapper):  # names in a policy are bytes that need not be UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     out = out or sys.stdout
     options = _parser().parse_args(arguments)
     if options.command == "reasons":

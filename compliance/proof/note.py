@@ -29,7 +29,7 @@ _ID_BYTES: Final = 4
 _TIME_BYTES: Final = 8
 _PLUS_SIGNS: Final = 2
 _MARK: Final = "\u2014 "
-_NAME = re.compile(r"[^\s+]+")
+_NAME = re.compile(r"[^\s+\ud800-\udfff]+")  # surrogates stand for bytes of a policy that are not UTF-8
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _VKEY_ID = re.compile(r"[0-9a-f]{8}")
 

@@ -1,6 +1,7 @@
 """The verifier as people call it: words, JSON, exit statuses; no Django, no network."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -227,3 +228,15 @@ def test_the_verifier_needs_no_django_and_no_network():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False, timeout=90
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_names_in_a_policy_need_not_be_text(tmp_path):
+    """C2SP tlog-policy: names are opaque octets. Said in a form that every terminal takes."""
+    trust = shutil.copytree(METERPROOF / "trust", tmp_path / "trust")
+    policy = (trust / "policy").read_bytes()
+    (trust / "policy").write_bytes(
+        policy.replace(b"witness w1", b"witness w\x9c").replace(b"quorum w1", b"quorum w\x9c")
+    )
+    done = verify(METERPROOF / "valid/checkpoint-100.txt", trust)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "the witnesses you ask for cosigned it: w\\udc9c" in done.stdout
