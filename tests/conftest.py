@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from compliance.ledger import setup
+from compliance.ledger.drill.trial import take_down_guards
 
 # Whoever ends a test run from outside gets the servers that it started ended too: fixtures are undone as for Ctrl-C.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -44,19 +44,6 @@ def log(db: None, folders: Path) -> Path:
     """A new log; its folder."""
     setup.create_log()
     return folders / "log_dir"
-
-
-def take_down_guards() -> None:
-    """What a database administrator can do: drop every trigger that keeps rows from being changed."""
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SELECT tgname, tgrelid::regclass FROM pg_trigger WHERE NOT tgisinternal AND tgparentid = 0")
-            statements = [f'DROP TRIGGER "{name}" ON {table}' for name, table in cursor.fetchall()]
-        else:
-            cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-            statements = [f'DROP TRIGGER "{name}"' for (name,) in cursor.fetchall()]
-        for statement in statements:
-            cursor.execute(statement)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,46 +5,30 @@ be found without an outside checkpoint stands in docs/ledger.md.
 """
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import IntegrityError, connection, models, transaction
+from django.db import models
 
 from compliance.ledger import integrate, publish, setup, signer, startup, tasks
 from compliance.ledger.append import append_batch
+from compliance.ledger.drill import rows
+from compliance.ledger.drill.files import HARMS
+from compliance.ledger.drill.histories import cut, forge_state, rewritten
+from compliance.ledger.drill.rows import write
+from compliance.ledger.drill.trial import RefusedByDatabase, problems, run, take_down_guards, undone
 from compliance.ledger.errors import LedgerError, StateRefused
-from compliance.ledger.models import (
-    INSERT_ONLY,
-    Batch,
-    Entry,
-    EventKey,
-    Head,
-    LeafRange,
-    LogState,
-    Pending,
-    Receipt,
-    TimeToken,
-)
+from compliance.ledger.models import Batch, Entry, Head, LeafRange, Pending, Receipt
 from compliance.ledger.models import Checkpoint as CheckpointRow
-from compliance.proof import entry as entry_format
-from compliance.proof import merkle
-from compliance.proof.canonical import encode
 from compliance.proof.errors import ProofError
 from compliance.proof.subject import key_of
 from compliance.proof.verify import verify_file
-from tests.conftest import take_down_guards
 from tests.ledger.world import Factory, found, meter, received
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_engines]
-
-TABLES: tuple[type[models.Model], ...] = (*INSERT_ONLY, Head, LogState, Pending)
-NOT_DERIVED = {(LogState, "seen_at")}  # a sign of life of the clock guard; nothing is claimed by it
 
 
 @pytest.fixture
@@ -69,200 +53,30 @@ def drill(alone: None, log: Path) -> Factory:
     return factory
 
 
-@contextmanager
-def undone() -> Iterator[None]:
-    """Everything inside is rolled back."""
-    point = transaction.savepoint()
-    try:
-        yield
-    finally:
-        transaction.savepoint_rollback(point)
-
-
-def problems() -> list[Any]:
-    """What fsck finds besides the guards that the drill took down."""
-    return [problem for problem in found() if problem.code != "guard.missing"]
-
-
-def changed(value: Any) -> Any:
-    """Another value of the same type."""
-    if isinstance(value, bytes):
-        return value[:-1] + bytes([value[-1] ^ 1]) if value else b"\x01"
-    if isinstance(value, datetime):
-        return value + timedelta(seconds=1)
-    if isinstance(value, int):
-        return value + 1_000
-    if isinstance(value, str):
-        return value[:-3] + ("A" if value[-3] != "A" else "B") + value[-2:]
-    return b"\x01" * 32  # prev of a first entry
-
-
-def name_of(row: models.Model) -> str:
-    """How fsck names the row."""
-    match row:
-        case Entry():
-            return f"entry {row.subject.hex()}/{row.seq}"
-        case Batch():
-            return row.id.hex()
-        case EventKey():
-            return f"{row.subject.hex()}/{row.seq}"
-        case Receipt() | Pending():
-            return row.batch.hex()
-        case LeafRange():
-            return f"leaf_range {row.first_index}"
-        case CheckpointRow():
-            return f"checkpoint {row.size}"
-        case TimeToken():
-            return f"time_token {row.number}"
-        case Head():
-            return f"{row.subject.hex()}"
-        case _:
-            return "log_state"
-
-
-def columns_of(model: type[models.Model]) -> list[Any]:
-    return [field for field in model._meta.concrete_fields if (model, field.name) not in NOT_DERIVED]
-
-
-def sample(model: type[models.Model]) -> list[Any]:
-    """First, middle and last row, in the order of the key."""
-    rows = list(model._default_manager.order_by("pk"))
-    return [rows[position] for position in sorted({0, len(rows) // 2, len(rows) - 1})]
-
-
-def write(row: models.Model, column: str, value: Any) -> None:
-    """UPDATE one column of one row, past the ORM's opinion of keys."""
-    fields = row._meta.pk_fields
-    table = connection.ops.quote_name(row._meta.db_table)
-    where = " AND ".join(f"{connection.ops.quote_name(str(field.column))} = %s" for field in fields)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {table} SET {connection.ops.quote_name(column)} = %s WHERE {where}",  # noqa: S608
-            [_adapted(value), *(_adapted(getattr(row, field.name)) for field in fields)],
-        )
-        assert cursor.rowcount == 1
-
-
-def _adapted(value: Any) -> Any:
-    return connection.ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
-
-
-def assert_found(what: str, *rows: models.Model) -> None:
-    """fsck reports something, and one report names one of the rows, or an entry or place that they stand for."""
-    reports = problems()
-    assert reports, f"{what} was not found"
-    places = " ".join(f"{problem.place} {problem.detail}" for problem in reports)
-    assert any(name in places for row in rows for name in (name_of(row), *also_named(row))), (
-        f"{what} was found, but the place was not named: {reports[:5]}"
-    )
-
-
-def also_named(row: models.Model) -> list[str]:
-    """Other names of the same thing: the batch of an entry, the chain of a head."""
-    match row:
-        case EventKey():
-            return [row.key.hex()]
-        case LeafRange():
-            return [row.batch.hex(), f"(leaf {row.first_index})"]
-        case Entry():
-            return [f"{row.subject.hex()}/{row.seq + 1}", f"(batch {row.batch.hex()[:16]}, index {row.index})"]
-        case Pending():
-            return [f"entry {entry.subject.hex()}/{entry.seq}" for entry in Entry.objects.filter(batch=row.batch)]
-        case Receipt():
-            return [row.batch.hex()]
-        case CheckpointRow():
-            return ["one before it is missing", f"checkpoint {changed(row.size)}"]
-        case TimeToken():
-            return [f"time_token {row.number + 1}"]
-        case _:
-            return []
-
-
-@pytest.mark.parametrize("model", TABLES, ids=lambda model: model._meta.db_table)
-def test_every_edited_column_is_found(drill: Factory, model: type[models.Model]) -> None:
-    for row in sample(model):
-        for column in columns_of(model):
-            if model is LogState and column.name == "id":
-                continue  # a constraint of the table keeps it at 1
-            with undone():
-                write(row, str(column.column), changed(getattr(row, column.name)))
-                assert_found(f"{model.__name__}.{column.name} edited in {name_of(row)}", row)
+@pytest.mark.parametrize("model", rows.TABLES, ids=lambda model: model._meta.db_table)
+def test_whatever_is_done_to_rows_is_found(drill: Factory, model: type[models.Model]) -> None:
+    """Each column edited, rows deleted, added, and columns swapped between two rows: found, with the place."""
+    trials = list(rows.trials(model))
+    done = {trial.kind for trial in trials}
+    assert done >= {"edit", "delete"}
+    edited = {trial.target.partition(".")[2] for trial in trials if trial.kind == "edit"}
+    columns = {str(column.column) for column in rows.columns_of(model)}
+    assert columns - edited == ({"id"} if model in rows.ONE_ROW else set())
+    assert ("insert" in done) == (model not in rows.ONE_ROW)
+    for trial in trials:
+        with suppress(RefusedByDatabase):  # the unique index refuses some of these by itself
+            outcome = run(trial)
+            assert outcome.problems, f"{trial.what} was not found"
+            assert outcome.named, f"{trial.what} was found, but the place was not named: {outcome.problems[:5]}"
     assert problems() == []
-
-
-@pytest.mark.parametrize("model", TABLES, ids=lambda model: model._meta.db_table)
-def test_every_deleted_row_is_found(drill: Factory, model: type[models.Model]) -> None:
-    for row in sample(model):
-        if model in (Batch, Receipt) and not Entry.objects.filter(batch=getattr(row, "batch", row.pk)).exists():
-            continue  # of a batch without entries only its sender's receipt can tell; both rows are tried alone below
-        named = [name_of(row), *also_named(row)]
-        with undone():
-            model._default_manager.filter(pk=row.pk).delete()
-            reports = problems()
-            assert reports, f"{name_of(row)} deleted and not found"
-            places = " ".join(f"{problem.place} {problem.detail}" for problem in reports)
-            assert any(name in places for name in named), reports[:5]
 
 
 def test_deleting_either_row_of_a_batch_without_entries_is_found(drill: Factory) -> None:
     silent = Batch.objects.exclude(id__in=Entry.objects.values("batch")).get()
-    for rows in (Batch.objects.filter(id=silent.id), Receipt.objects.filter(batch=silent.id)):
+    for either in (Batch.objects.filter(id=silent.id), Receipt.objects.filter(batch=silent.id)):
         with undone():
-            rows.delete()
-            assert_found("half a batch deleted", silent)
-
-
-@pytest.mark.parametrize("model", TABLES, ids=lambda model: model._meta.db_table)
-def test_every_inserted_row_is_found(drill: Factory, model: type[models.Model]) -> None:
-    """A copy of a row under another key."""
-    if model is LogState:
-        return  # a constraint of the table keeps it at one row
-    for row in sample(model):
-        copy = model(**{field.name: getattr(row, field.name) for field in model._meta.concrete_fields})
-        keys = {field.name for field in model._meta.pk_fields} | {
-            field.name for field in model._meta.concrete_fields if field.unique and field.name != "pk"
-        }
-        for name in keys:
-            setattr(copy, name, changed(getattr(row, name)))
-        with undone():
-            copy.save(force_insert=True)
-            assert_found(f"a forged {model.__name__}", copy, row)
-
-
-@pytest.mark.parametrize("model", TABLES, ids=lambda model: model._meta.db_table)
-def test_every_swapped_column_is_found(drill: Factory, model: type[models.Model]) -> None:
-    """The values of one column exchanged between two rows, keys included."""
-    rows = sample(model)
-    if len(rows) < 2:
-        return
-    first, second = rows[0], rows[-1]
-    for column in columns_of(model):
-        mine, theirs = getattr(first, column.name), getattr(second, column.name)
-        if mine == theirs:
-            continue
-        with suppress(IntegrityError), undone():  # the unique index refuses some of these by itself
-            if column.unique or column.name in {field.name for field in model._meta.pk_fields}:
-                write(first, str(column.column), changed(theirs))  # out of the way of the unique index
-                moved = type(first)._default_manager.get(
-                    **{
-                        field.name: getattr(first, field.name) if field.name != column.name else changed(theirs)
-                        for field in model._meta.pk_fields
-                    }
-                )
-                write(second, str(column.column), mine)
-                write(moved, str(column.column), theirs)
-            else:
-                write(first, str(column.column), theirs)
-                write(second, str(column.column), mine)
-            assert_found(f"{model.__name__}.{column.name} swapped", first, second)
-
-
-def rewritten(row: Entry, prev: bytes | None) -> Entry:
-    """The entry with another salt and this `prev`, hash and columns made to fit."""
-    value = entry_format.read(row.body) | {"salt": "00" * 16, "prev": None if prev is None else prev.hex()}
-    row.body = encode(value)
-    row.prev, row.hash = prev, merkle.leaf_hash(row.body)
-    return row
+            either.delete()
+            assert any(silent.id.hex() in problem.place for problem in problems())
 
 
 def test_a_chain_rewritten_with_all_its_hashes_is_found(drill: Factory) -> None:
@@ -282,14 +96,6 @@ def test_a_chain_rewritten_with_all_its_hashes_is_found(drill: Factory) -> None:
             startup.compare_with_signer()
 
 
-def forge_state() -> None:
-    """Make the integrator's state fit the entries as they are now."""
-    edge = merkle.RightEdge()
-    for item in LeafRange.objects.order_by("first_index"):
-        edge.extend(list(Entry.objects.filter(batch=item.batch).order_by("index").values_list("hash", flat=True)))
-    LogState.objects.update(size=edge.size, root=edge.root(), right_edge=edge.to_bytes())
-
-
 def test_a_tail_cut_with_everything_that_belongs_to_it_is_found(drill: Factory) -> None:
     """Level L2: the database is of one piece again, only the signer knows that there was more."""
     with undone():
@@ -304,21 +110,6 @@ def test_a_tail_cut_with_everything_that_belongs_to_it_is_found(drill: Factory) 
             startup.compare_with_signer()
 
 
-def cut(batches: list[bytes]) -> None:
-    """Remove batches with all their rows and set heads back."""
-    touched = set(Entry.objects.filter(batch__in=batches).values_list("subject", flat=True))
-    for row in Entry.objects.filter(batch__in=batches):
-        EventKey.objects.filter(subject=row.subject, seq=row.seq).delete()
-    for model, name in ((Entry, "batch"), (Receipt, "batch"), (Pending, "batch"), (LeafRange, "batch"), (Batch, "id")):
-        model._default_manager.filter(**{f"{name}__in": batches}).delete()
-    for subject in touched:
-        end = Entry.objects.filter(subject=subject).order_by("-seq").first()
-        if end is None:
-            Head.objects.filter(subject=subject).delete()
-        else:
-            Head.objects.filter(subject=subject).update(seq=end.seq, hash=end.hash, recorded_at=end.recorded_at)
-
-
 def test_a_tail_cut_before_it_was_indexed_is_known_to_its_sender_alone(drill: Factory) -> None:
     """Said in the docs: only the receipt shows it. This test keeps the sentence true, so that nobody promises more."""
     with undone():
@@ -329,38 +120,18 @@ def test_a_tail_cut_before_it_was_indexed_is_known_to_its_sender_alone(drill: Fa
 # Files
 
 
-@dataclass(frozen=True)
-class Harm:
-    """One way to damage a file."""
-
-    name: str
-    do: Callable[[Path], None]
+Harm = tuple[str, Callable[[Path], object]]
 
 
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-HARMS = (
-    Harm("flipped", flip),
-    Harm("cut", lambda path: path.write_bytes(path.read_bytes()[:-2])),
-    Harm("longer", lambda path: path.write_bytes(path.read_bytes() + b"x")),
-    Harm("deleted", lambda path: path.unlink()),
-    Harm("emptied", lambda path: path.write_bytes(b"")),
-)
-
-
-@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.name)
+@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm[0])
 def test_every_damaged_file_of_the_log_is_found(drill: Factory, harm: Harm) -> None:
     folder = settings.METERPROOF["LOG_DIR"]
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         before = path.read_bytes()
-        harm.do(path)
+        harm[1](path)
         name = path.relative_to(folder).as_posix()
         named = [problem for problem in problems() if name in problem.place]
-        assert named, f"{name} {harm.name} and not found, or not named: {problems()[:5]}"
+        assert named, f"{name} {harm[0]} and not found, or not named: {problems()[:5]}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(before)
     assert problems() == []
@@ -386,10 +157,10 @@ def test_a_stranger_finds_every_damaged_file(factory: Factory) -> None:
     for path in files:
         name, before = path.relative_to(folder).as_posix(), path.read_bytes()
         for harm in HARMS:
-            harm.do(path)
+            harm[1](path)
             error = verify_file(folder, trust).error
-            assert error is not None, f"{name} {harm.name} and not found"
-            assert told_where(name, error), f"{name} {harm.name}: {error}"
+            assert error is not None, f"{name} {harm[0]} and not found"
+            assert told_where(name, error), f"{name} {harm[0]}: {error}"
             path.write_bytes(before)
     assert verify_file(folder, trust).error is None
 
@@ -443,9 +214,9 @@ def test_a_note_under_another_key_is_found(drill: Factory) -> None:
         assert "note.unknown_key" in {problem.code for problem in problems()}
 
 
-@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.name)
+@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm[0])
 def test_a_damaged_signer_memory_is_found(drill: Factory, harm: Harm) -> None:
-    harm.do(settings.METERPROOF["SIGNER_DIR"] / signer.MEMORY)
+    harm[1](settings.METERPROOF["SIGNER_DIR"] / signer.MEMORY)
     assert any("signer" in problem.place for problem in problems())
     with pytest.raises(LedgerError):
         startup.compare_with_signer()
