@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from compliance.checks import actions
+from compliance.checks import actions, fences
 from compliance.checks.models import Suspicion
 from compliance.jobs import actions as jobs
 from compliance.jobs import clock
@@ -11,6 +11,7 @@ from compliance.ledger import integrate
 
 NOT_PLACED_YET = timedelta(seconds=1)  # the publisher integrates each second
 SWEEP_SECONDS = 24 * 3600
+GUARDS_SECONDS = 3600
 
 
 @task(actions.TELL, max_attempts=20, lease_seconds=120)
@@ -47,3 +48,9 @@ def sweep(job: JobContext) -> dict[str, object]:
 def sweep_daily() -> None:
     """Look at the whole log once a day: what only time can show, and what two batches at once may have hidden."""
     jobs.enqueue(actions.SWEEP, {}, dedupe_key="all")
+
+
+@periodic("checks.guards", every_seconds=GUARDS_SECONDS)
+def look_at_guards() -> None:
+    """A guard that vanished from the database becomes a finding."""
+    fences.suspect_missing()

@@ -24,6 +24,7 @@ class LedgerConfig(AppConfig):
         post_migrate.connect(_install_guards, sender=self, dispatch_uid="ledger.guards")
         register(checks.check_guards, Tags.database)
         register(checks.check_state, Tags.database)
+        register(checks.check_role, Tags.database, deploy=True)
 
 
 def _install_guards(using: str, **_kwargs: Any) -> None:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.checks import CheckMessage, Error
+from django.core.checks import Warning as CheckWarning
 from django.db import connections
 
-from compliance.ledger import guards, startup, witnesses
+from compliance.ledger import guards, roles, startup, witnesses
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.models import LogState
 
@@ -42,6 +43,25 @@ def check_state(databases: Sequence[str] | None = None, **_kwargs: Any) -> list[
         except LedgerError as error:
             found.append(Error(str(error), id=id_))
     return found
+
+
+def check_role(databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
+    """W004: the application's role could change recorded rows if the triggers were not there."""
+    if "default" not in (databases or ()) or not _is_migrated("default"):
+        return []
+    tables = roles.excessive()
+    return (
+        [
+            CheckWarning(
+                f"The database role may change rows of {len(tables)} tables, {tables[0]} among them; only "
+                "triggers stand before it.",
+                hint="Run the application under a role of its own: manage.py ledger roles prints the SQL.",
+                id="ledger.W004",
+            )
+        ]
+        if tables
+        else []
+    )
 
 
 def _is_migrated(using: str) -> bool:

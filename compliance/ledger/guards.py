@@ -48,6 +48,16 @@ def protect(model: type[models.Model]) -> None:
         _protected.append(model._meta.label)
 
 
+def protected_tables() -> list[str]:
+    """The insert-only tables of all rooms that named them by `protect`, their partitions included."""
+    connection = connections["default"]
+    tables = [apps.get_model(label)._meta.db_table for label in _protected]
+    if connection.vendor != "postgresql":
+        return tables
+    with connection.cursor() as cursor:
+        return [name for table in tables for name in _with_partitions(cursor, table)]
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """One trigger that has to be there."""

@@ -7,7 +7,18 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from compliance.ledger import clock_guard, guards, integrate, publish, selectors, setup, signer, startup, witnesses
+from compliance.ledger import (
+    clock_guard,
+    guards,
+    integrate,
+    publish,
+    roles,
+    selectors,
+    setup,
+    signer,
+    startup,
+    witnesses,
+)
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.models import Pending
 from compliance.proof.times import format_posix
@@ -34,6 +45,11 @@ class Command(BaseCommand):
         words.add_parser(
             "guards", help="put up the guards of the insert-only tables again, naming those that were missing"
         )
+        naming = words.add_parser(
+            "roles",
+            help="print the SQL for a role that cannot change recorded rows (PostgreSQL)",
+        )
+        naming.add_argument("--application", default="meterproof_app", help="name of the role (default: %(default)s)")
         words.add_parser(
             "witnesses", help="say what each witness answered last, and write the trust folder with their policy"
         )
@@ -48,6 +64,7 @@ class Command(BaseCommand):
             "publish": lambda: self._publish(rebuild=options["rebuild"]),
             "status": self._status,
             "guards": self._guards,
+            "roles": lambda: self._roles(options["application"]),
             "witnesses": self._witnesses,
             "go-on": lambda: self._go_on(options["reason"]),
             "accept-clock": self._accept_clock,
@@ -89,6 +106,10 @@ class Command(BaseCommand):
         startup.compare_with_signer()
         witnesses.require_no_alarm()
         self.stdout.write(self.style.SUCCESS("Database, signer and published files belong together."))
+
+    def _roles(self, application: str) -> None:
+        for statement in roles.statements(application):
+            self.stdout.write(f"{statement};")
 
     def _guards(self) -> None:
         missing = guards.missing()
