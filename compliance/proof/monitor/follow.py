@@ -29,7 +29,7 @@ CLOCKS_DIFFER_SECONDS: Final = 300  # a cosignature further ahead than this says
 class MonitorTrust:
     """What the monitor brings: which log, its keys, and the policy of witnesses.
 
-    `current` is the key of `log.vkey`: what is shown now is signed by it; older checkpoints may be by one of the others.
+    `current` is the key of `log.vkey`: what is shown now is signed by it, older checkpoints perhaps by another.
     """
 
     origin: str
