@@ -11,7 +11,7 @@ from datetime import datetime
 
 from compliance.jobs import clock
 from compliance.jobs.failpoints import reach
-from compliance.ledger import files, key_history, signer, startup, tiles, witnesses
+from compliance.ledger import files, key_history, mirror, signer, startup, tiles, witnesses
 from compliance.ledger.errors import Damaged, NoLog
 from compliance.ledger.models import Checkpoint as CheckpointRow
 from compliance.ledger.models import LogState
@@ -59,6 +59,8 @@ def _publish(*, hurry: bool) -> Checkpoint | None:
     witnesses.require_no_alarm()
     last = signer.last_signed()
     if last is not None:
+        if mirror.is_mirror() and last.checkpoint.size == state.size:
+            return None  # cosignatures came along with the import; nobody is asked for more
         collected = witnesses.collect(last.note, last.checkpoint, hurry=hurry)
         if not _show(collected, last.note, last.checkpoint, last.signed_at) or last.checkpoint.size == state.size:
             return None

@@ -19,6 +19,7 @@ from compliance.ledger import (
     checks,
     files,
     integrate,
+    mirror,
     publish,
     selectors,
     setup,
@@ -405,6 +406,24 @@ def test_evidence_holds_what_the_witness_cosigned_instead(
     kept = (Path(raised.evidence) / "their-checkpoint").read_text()
     assert note.split(kept)[0] == note.split(theirs)[0]
     assert evidence.count(folders / "good" / home.EVIDENCE) == {"fork": 1, "unproven": 0}
+
+
+def test_a_mirror_keeps_the_cosignatures_it_was_given(
+    factory: Factory, folders: Path, policy: Change, liar: LyingWitness
+) -> None:
+    """It asked nobody, and asks nobody: lines of witnesses it never heard of stay."""
+    policy(line_of(folders, liar), quorum="liar")
+    grow(factory)
+    publish.publish()
+    cosigned, asked = shown(), len(liar.asked)
+    policy(quorum="none")
+    (settings.METERPROOF["SIGNER_DIR"] / witnesses.STATE).unlink()
+    assert [problem.code for problem in found()] == ["note.unknown_key"] * 2
+    mirror.mark(size=shown_size())
+    assert found() == []
+    with later(1000):
+        assert publish.publish() is None
+    assert (shown(), len(liar.asked)) == (cosigned, asked)
 
 
 @pytest.mark.both_engines
