@@ -217,6 +217,18 @@ class Registrations:
         return profiles.default().id
 
 
+def owners_of_letters(letters: Iterable[str]) -> dict[str, str]:
+    """The organisation that first registered a type with each of these makers' letters, where one did."""
+    asked = set(letters)
+    if not asked:
+        return {}
+    claims = TypeRegistration.objects.filter(flag__in=asked).order_by("recorded_at", "subject_key", "seq")
+    owners: dict[str, str] = {}
+    for flag, organisation in claims.values_list("flag", "organisation"):
+        owners.setdefault(flag, organisation)
+    return owners
+
+
 def chain_facts(subject: str, *, to_seq: int | None = None) -> tuple[list[Statement], list[Fact | None]]:
     """The chain of a meter, and what the fold sees of each entry: of a link, the event of its cause."""
     told = chain(subject, to_seq=to_seq)

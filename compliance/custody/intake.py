@@ -17,8 +17,8 @@ from django.db import IntegrityError
 
 from compliance.accounts import key_lines, locks, policy
 from compliance.accounts.models import ApiKey, SignaturePolicy
-from compliance.custody import links, rows, shapes, vocabulary
-from compliance.custody.models import Identifier
+from compliance.custody import facts, links, rows, shapes, vocabulary
+from compliance.custody.models import Identifier, Meter
 from compliance.custody.vocabulary import ANY_KIND, AUTHOR_ROLE, CORRECTED, EventType
 from compliance.jobs import clock
 from compliance.ledger import selectors as ledger
@@ -102,6 +102,7 @@ class _Judged:
     """What can be recorded, and what cannot and why."""
 
     candidates: list[_Candidate]
+    author: str
     problems: dict[int, LineProblem] = field(default_factory=dict)
     begun: frozenset[bytes] = frozenset()  # keys of chains that have entries
 
@@ -135,7 +136,8 @@ def receive_batch(data: bytes, *, media_type: str | None, sender: ApiKey, mode: 
         [
             _Candidate(event.index, _line(event.index, first_line), event.value, event.canonical, event.event_hash)
             for event in received.events
-        ]
+        ],
+        received.author,
     )
     for index, _, wrong in received.problems:
         line = _line(index, first_line)
@@ -156,7 +158,7 @@ def receive_unsigned(lines: Sequence[bytes], *, sender: ApiKey, mode: Mode = "at
         raise BatchRefused([_of_batch("batch.empty", "no event was sent")])
     if len(lines) > MAX_EVENTS:
         raise BatchRefused([_of_batch("batch.too_many", f"{len(lines)} events, at most {MAX_EVENTS}")])
-    judged = _Judged([])
+    judged = _Judged([], sender.organisation_id)
     seen: set[str] = set()
     for index, line in enumerate(lines):
         try:
@@ -279,7 +281,7 @@ def _judge(judged: _Judged, *, roles: frozenset[str]) -> None:
 
 
 def _keep_to_own_names(judged: _Judged) -> None:
-    """Find each event's chain, and refuse those that take a name of another chain."""
+    """Find each event's chain, and refuse those that take a name of another chain or of another maker's range."""
     good: list[_Candidate] = []
     for event, taken in _find_chains(judged):
         if taken is None:
@@ -325,6 +327,8 @@ def _find_chains(judged: _Judged) -> Iterable[tuple[_Candidate, tuple[str, str] 
     unused.update(alias for joined in joined_by.values() for _, alias in joined)
     chains.update(rows.chains_by_name(unused))
     birth = vocabulary.load().birth_type
+    letters = _letters_of_others(events, joined_by, judged.author)
+    makers = _makers(chains.get(event.value["subject"]) for event in events if event.index in letters)
     for event in events:
         subject = event.value["subject"]
         chain = chains.get(subject, subject)
@@ -337,12 +341,40 @@ def _find_chains(judged: _Judged) -> Iterable[tuple[_Candidate, tuple[str, str] 
             if chains.get(alias, chain) != chain:
                 taken = f"/data/identifiers/{position}/value", f"{alias} is a name of {chains[alias]}"
                 break
+            owner = letters.get(event.index, {}).get(position)
+            if owner is not None and owner != makers.get(chain):
+                taken = f"/data/identifiers/{position}/value", f"{alias} lies in the serial range of {owner}"
+                break
         if taken is None:
             event.chain = chain
             chains[subject] = chain
             for _, alias in joined:
                 chains[alias] = chain
         yield event, taken
+
+
+def _letters_of_others(
+    events: Sequence[_Candidate], joined_by: Mapping[int, Sequence[tuple[int, str]]], author: str
+) -> dict[int, dict[int, str]]:
+    """Of names that events give, by event and position: the other maker to whom the letters in them belong."""
+    flag = vocabulary.load().flag
+    found: dict[tuple[int, int], str] = {}
+    for event in events:
+        for position, _ in joined_by.get(event.index, ()):
+            name = event.value["data"]["identifiers"][position]
+            if letters := flag(name["scheme"], name["value"]):
+                found[event.index, position] = letters
+    owners = facts.owners_of_letters(found.values())
+    others: dict[int, dict[int, str]] = {}
+    for (index, position), letters in found.items():
+        if owners.get(letters, author) != author:
+            others.setdefault(index, {})[position] = owners[letters]
+    return others
+
+
+def _makers(chains: Iterable[str | None]) -> dict[str, str]:
+    keys = [key_of(chain) for chain in chains if chain is not None]
+    return dict(Meter.objects.filter(subject_key__in=keys).values_list("subject", "manufacturer")) if keys else {}
 
 
 def _joined(event: _Candidate) -> Sequence[tuple[int, str]]:

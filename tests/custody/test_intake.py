@@ -475,6 +475,20 @@ def test_a_name_given_without_standing_joins_nothing(parties):
     assert world.meter(world.title(2)).violation_count == 0
 
 
+def test_a_name_in_the_range_of_another_maker_is_refused(parties):
+    """T9: else a stranger's meter could take the names of meters that are still to be born."""
+    parties["elster"].send(world.event("design.type_registered", "meter_type:elster:AS3000"))
+    other = world.join("falschmann", "manufacturer")
+    names = {"identifiers": [{"scheme": "dlms_ldn", "value": "ELS0000000000078"}]}
+    said = refused(other.send, world.event("mfg.assembled", "meter:dlms_system_title:58585800000003E7", names))
+    assert [(p.code, p.pointer) for p in said.problems] == [("subject.taken", "/data/identifiers/0/value")]
+    assert said.problems[0].detail == "meter:dlms_ldn:ELS0000000000078 lies in the serial range of elster"
+    parties["elster"].send(world.event("mfg.assembled", METER, {"identifiers": []}))
+    other.send(world.event("mfg.calibrated", METER, names))  # its own maker's letters: recorded
+    assert set(Violation.objects.values_list("code", flat=True)) == {"standing.missing"}
+    parties["elster"].send(_named(2, "dlms_ldn", "ELS0000000000078"))
+
+
 # Vouching.
 
 

@@ -125,7 +125,9 @@ def test_statements_of_the_append_name_the_subjects_they_touch() -> None:
         if re.match(r"\s*(SELECT|UPDATE)\b", text) and any(table in text for table in ONE_SUBJECT)
     ]
     assert len(statements) >= 3
-    assert [each for each in statements if not re.search(r"(?:WHERE|AND)\s+(?:\w+\.)?subject\s*(?:=|IN)", each[1])] == []
+    assert [
+        each for each in statements if not re.search(r"(?:WHERE|AND)\s+(?:\w+\.)?subject\s*(?:=|IN)", each[1])
+    ] == []
 
 
 def test_the_way_in_needs_no_session_locks_and_no_notifications() -> None:
