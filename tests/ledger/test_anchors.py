@@ -17,6 +17,7 @@ from compliance.ledger.models import Anchoring, TimeToken
 from compliance.proof import bundle
 from compliance.proof.verify import verify_file
 from compliance.reports.authority.certificates import TIME_STAMP_LIFE
+from tests.ledger.test_commands import run
 from tests.ledger.world import Factory, found, meter
 from tests.services.time_stamps import Desk, time_stamp_authority
 
@@ -114,6 +115,7 @@ def test_while_the_authority_is_away_the_anchor_is_pending(
                     assert standing.is_alarm == (minutes >= 60)
     assert desk.asked == 25  # of fifty ticks: a pause of five minutes at most, and never two requests in one
     assert [record.levelname for record in caplog.records].count("ERROR") == 2
+    assert "anchor pending       since" in run("ledger", "status")
     desk.answer = None
     with clock.use(lambda: started + timedelta(minutes=minutes + 10)):
         tasks.anchor()

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from compliance.ledger import (
+    anchors,
     clock_guard,
     guards,
     integrate,
@@ -102,6 +103,7 @@ class Command(BaseCommand):
         self.stdout.write(f"last signed          {signed.checkpoint.size if signed else 'nothing yet'}")
         for name in guards.missing():
             self.stdout.write(self.style.ERROR(f"guard missing        {name}"))
+        self._say_time_stamps()
         self._say_witnesses()
         startup.compare_with_signer()
         witnesses.require_no_alarm()
@@ -110,6 +112,17 @@ class Command(BaseCommand):
     def _roles(self, application: str) -> None:
         for statement in roles.statements(application):
             self.stdout.write(f"{statement};")
+
+    def _say_time_stamps(self) -> None:
+        standing = anchors.standing()
+        stamped = (
+            f"{standing.size} at {standing.stamped_at:%Y-%m-%d %H:%M:%S} UTC" if standing.stamped_at else "none yet"
+        )
+        self.stdout.write(f"last time stamp      {stamped}")
+        if standing.pending_since is not None:
+            style = self.style.ERROR if standing.is_alarm else self.style.WARNING
+            since = f"{standing.pending_since:%Y-%m-%d %H:%M:%S} UTC"
+            self.stdout.write(style(f"anchor pending       since {since}: {standing.failure}"))
 
     def _guards(self) -> None:
         missing = guards.missing()
