@@ -9,13 +9,12 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 
-from compliance.jobs import clock, ids
+from compliance.jobs import clock, ids, selectors
 from compliance.jobs.models import Job, JobState
 from compliance.jobs.registry import find_task
 
 log = logging.getLogger(__name__)
 
-LONGEST_BACK_OFF = timedelta(minutes=5)  # an operator who mends the cause sees the retry within a coffee
 RING_AGAIN_AFTER = timedelta(seconds=30)  # a doorbell that nobody answered by then is taken for lost
 
 
@@ -44,6 +43,8 @@ def enqueue(task: str, payload: Mapping[str, object], *, dedupe_key: str = "", r
         same = Job.objects.filter(task=task, dedupe_key=dedupe_key, state=JobState.QUEUED).first()
         if same is None:
             raise
+        if same.run_at > job.run_at:  # asked for sooner; also if the clock was ahead when it was queued first
+            Job.objects.filter(pk=same.pk, state=JobState.QUEUED).update(run_at=job.run_at)
         return same
     transaction.on_commit(lambda: ring(job.id), robust=True)
     return job
@@ -68,10 +69,9 @@ def take(job_id: str) -> Job | None:
     job = Job.objects.filter(pk=job_id).first()
     if job is None or job.is_over:
         return None
-    free = Q(state=JobState.QUEUED, run_at__lte=now) | Q(state=JobState.RUNNING, lease_until__lt=now)
     if job.state == JobState.RUNNING and job.attempts >= job.max_attempts:
         return None
-    taken = Job.objects.filter(free, pk=job_id, attempts=job.attempts).update(
+    taken = Job.objects.filter(selectors.free(now), pk=job_id, attempts=job.attempts).update(
         state=JobState.RUNNING,
         lease_until=now + timedelta(seconds=find_task(job.task).lease_seconds),
         lease_token=token,
@@ -102,7 +102,7 @@ def fail(job: Job, reason: str) -> None:
     if job.attempts >= job.max_attempts:
         _update_held(job, state=JobState.FAILED, failure=reason, finished_at=clock.now(), lease_until=None)
         return
-    pause = min(timedelta(seconds=2.0**job.attempts), LONGEST_BACK_OFF) * random.uniform(0.5, 1.0)  # noqa: S311
+    pause = min(timedelta(seconds=2.0**job.attempts), selectors.LONGEST_BACK_OFF) * random.uniform(0.5, 1.0)  # noqa: S311
     try:
         with transaction.atomic():
             _update_held(job, state=JobState.QUEUED, failure=reason, run_at=clock.now() + pause, lease_until=None)
@@ -113,12 +113,11 @@ def fail(job: Job, reason: str) -> None:
 def sweep() -> int:
     """Give up on jobs that died with their last attempt, and ring again for all that wait. Returns how many wait."""
     now = clock.now()
-    Job.objects.filter(state=JobState.RUNNING, lease_until__lt=now, attempts__gte=F("max_attempts")).update(
+    Job.objects.filter(selectors.free(now), state=JobState.RUNNING, attempts__gte=F("max_attempts")).update(
         state=JobState.FAILED, failure="The worker died, and no attempt is left.", finished_at=now, lease_until=None
     )
-    lost = Q(state=JobState.RUNNING, lease_until__lt=now)
-    unanswered = Q(state=JobState.QUEUED, run_at__lte=now - RING_AGAIN_AFTER)
-    waiting = list(Job.objects.filter(lost | unanswered).values_list("pk", flat=True))
+    unanswered = Q(state=JobState.RUNNING) | ~Q(run_at__gt=now - RING_AGAIN_AFTER, run_at__lte=now)
+    waiting = list(Job.objects.filter(selectors.free(now) & unanswered).values_list("pk", flat=True))
     for job_id in waiting:
         ring(job_id)
     return len(waiting)

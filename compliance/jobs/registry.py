@@ -87,6 +87,11 @@ def find_task(name: str) -> Task:
     return _tasks[name]
 
 
+def longest_lease_seconds() -> int:
+    """How long a worker may be silent at most before its job is another's."""
+    return max((task.lease_seconds for task in _tasks.values()), default=0)
+
+
 def periodic_tasks() -> tuple[PeriodicTask, ...]:
     """All periodic tasks, in the order of their names."""
     return tuple(_periodic[name] for name in sorted(_periodic))

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from compliance.jobs import clock
 from compliance.jobs.failpoints import reach
-from compliance.ledger import files, key_history, mirror, signer, startup, tiles, witnesses
+from compliance.ledger import clock_guard, files, key_history, mirror, signer, startup, tiles, witnesses
 from compliance.ledger.errors import Damaged, NoLog
 from compliance.ledger.models import Checkpoint as CheckpointRow
 from compliance.ledger.models import LogState
@@ -71,6 +71,7 @@ def _publish(*, hurry: bool) -> Checkpoint | None:
     _require_tiles_give(state.size, state.root)
     reach("ledger.publish.tiles")
     now = clock.now()
+    clock_guard.require_plausible(now)  # F45: what is signed for a time to come would be the last for as long
     note = signer.sign(
         expected=last.checkpoint if last else None,
         edge=merkle.RightEdge.from_bytes(state.right_edge),

@@ -263,3 +263,23 @@ def test_a_task_that_fails_over_an_open_query_is_shown_as_failed(monkeypatch: py
     job.refresh_from_db()
     assert job.state == JobState.FAILED
     assert "given up in the middle" in job.failure
+
+
+def test_a_clock_that_was_ahead_binds_no_job(calls: list[str], time: Clock) -> None:
+    """F45: queued, started, failed or kept alive by a clock ten years ahead, a job runs when the clock is right."""
+    time.advance(days=3650)
+    queued = actions.enqueue(TASK, {}, dedupe_key="once")
+    started, failed = actions.enqueue(TASK, {}), actions.enqueue(TASK, {"fail": True})
+    assert actions.take(started.id)
+    assert worker.run(failed.id)
+    time.advance(days=-3650)
+    kept = actions.enqueue(TASK, {})
+    lease = actions.take(kept.id)
+    assert lease
+    time.advance(days=3650)
+    actions.renew(lease)
+    time.advance(days=-3650)
+    assert actions.enqueue(TASK, {}, dedupe_key="once") == queued
+    calls.clear()
+    worker.run_due()
+    assert sorted(calls) == sorted([queued.id, started.id, failed.id, kept.id])

@@ -4,24 +4,39 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
-from tests.services.process import find_program, folder, free_port, running, unprivileged_user
+from tests.services.process import END_SECONDS, find_program, folder, free_port, running, unprivileged_user
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cluster:
     """A running cluster."""
 
     port: int
-    pid: int
     data: Path
     programs: Path
+    start: Callable[[], "subprocess.Popen[bytes]"]
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def pid(self) -> int:
+        """The postmaster."""
+        return self.process.pid
+
+    def crash(self) -> None:
+        """F8: kill -9 the server and all its processes, as they stand, and start it again on what is on disk."""
+        processes = [self.pid, *_children(self.pid)]
+        for pid in processes:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(END_SECONDS)
+        self.process = self.start()
 
     def url(self, database: str = "postgres") -> str:
         """DATABASE_URL of `database`."""
@@ -62,15 +77,23 @@ def cluster(*, survives_power_loss: bool = True) -> Iterator[Cluster]:
         command += ["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]
         if not survives_power_loss:
             command += ["-c", "fsync=off", "-c", "full_page_writes=off"]
-        server = running(
-            command,
-            answers=lambda: _answers(port),
-            log=home / "log",
-            user=user,
-            end_signal=signal.SIGINT,  # "fast": ends sessions, keeps the data sound
-        )
-        with server as process:
-            yield Cluster(port, process.pid, data, binaries)
+        with ExitStack() as servers:
+
+            def start() -> "subprocess.Popen[bytes]":
+                server = running(
+                    command,
+                    answers=lambda: _answers(port),
+                    log=home / "log",
+                    user=user,
+                    end_signal=signal.SIGINT,  # "fast": ends sessions, keeps the data sound
+                )
+                return servers.enter_context(server)
+
+            yield Cluster(port, data, binaries, start, start())
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _answers(port: int) -> bool:

@@ -156,6 +156,8 @@ SPECTACULAR_SETTINGS = {
 
 # Celery is a doorbell: without a broker the embedded worker polls the job table.
 CELERY_BROKER_URL = environment.text("CELERY_BROKER_URL")
+# Whoever rings waits for one attempt: the sweeper rings again. kombu's own pauses would hold a web request for seconds.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 0, "interval_start": 0, "interval_step": 0}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
