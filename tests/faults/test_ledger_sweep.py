@@ -229,4 +229,4 @@ SCENARIOS = {
 def test_whatever_call_fails_nothing_is_lost(scenario: str, bench: Bench) -> None:
     make = SCENARIOS[scenario]
     found = sweep_all(lambda: make(bench), once(settings.METERPROOF["LOG_DIR"].parent), bench.told)
-    assert sum(found.values()) > 20, found
+    assert sum(found.values()) > 10, found
