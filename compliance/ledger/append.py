@@ -50,6 +50,7 @@ __all__ = [
     "platform_batch",
     "register_applier",
     "register_lock",
+    "run_appliers",
     "unit_of_work",
 ]
 
@@ -266,7 +267,7 @@ def _append(work: _Work, *, look_up: bool) -> Appended:
         reach("ledger.append.entries")
         statements.move_heads(touched, recorded_at)
         reach("ledger.append.heads")
-        _apply(batch, entries, recorded_at)
+        run_appliers(AppendContext(batch.batch_id, batch.author, batch.issuer, batch.signers, recorded_at), entries)
         reach("ledger.append.applied")
         statements.queue(rows.batch, recorded_at)
     spelled = _spell(entries, recorded_at)
@@ -394,8 +395,8 @@ def _build(
     return entries, rows, list(touched.values())
 
 
-def _apply(batch: IncomingBatch, entries: Sequence[AppendedEntry], recorded_at: datetime) -> None:
-    context = AppendContext(batch.batch_id, batch.author, batch.issuer, batch.signers, recorded_at)
+def run_appliers(context: AppendContext, entries: Sequence[AppendedEntry]) -> None:
+    """Let the other rooms derive their rows from `entries`: in an append, and when it is replayed after a restore."""
     for prefix, function in _appliers:
         concerned = [entry for entry in entries if entry.event["type"].startswith(prefix)] if prefix else entries
         if concerned:

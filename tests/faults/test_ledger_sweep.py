@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 
 from compliance.jobs import clock
-from compliance.ledger import integrate, publish, selectors, signer, tasks, tiles
+from compliance.ledger import integrate, key_history, publish, selectors, signer, tasks, tiles
 from compliance.ledger.append import append_batch
 from compliance.ledger.models import LogState, Pending
 from compliance.proof import merkle, tile_proofs
@@ -181,7 +181,8 @@ class Signing:
             assert last == self.before, "the memory is neither the old nor the new one"
             path = tile_proofs.consistency_path(tiles.read_tile, last.checkpoint.size, state.size)
             edge = merkle.RightEdge.from_bytes(state.right_edge)
-            signer.sign(expected=last.checkpoint, edge=edge, consistency=path, at=self.at)
+            verifiers = key_history.read().verifiers_at(state.size)
+            signer.sign(expected=last.checkpoint, edge=edge, consistency=path, at=self.at, verifiers=verifiers)
 
     def check(self) -> None:
         """It was signed once more, not twice."""

@@ -36,17 +36,23 @@ _context.set_forkserver_preload([__name__])
 class Child:
     """A process that runs `work(*args)`, and dies as by `kill -9` when it reaches the failpoint `kill_at`.
 
-    It works on this test's folders and database, or on another `database` of the same engine.
+    It works on this test's folders and database, or on another `database` of the same engine; with the ledger alone, or
+    with all `rooms`.
     """
 
     def __init__(
-        self, work: Callable[..., Any], *args: Any, kill_at: str | None = None, database: str | None = None
+        self,
+        work: Callable[..., Any],
+        *args: Any,
+        kill_at: str | None = None,
+        database: str | None = None,
+        rooms: bool = False,
     ) -> None:
         connections.close_all()  # on SQLite an open read would keep the others from writing
         self._answers, sends = _context.Pipe(duplex=False)
         name = database or str(connection.settings_dict["NAME"])
         self._process = _context.Process(
-            target=_run, args=(sends, name, dict(settings.METERPROOF), kill_at, work, args), daemon=True
+            target=_run, args=(sends, name, dict(settings.METERPROOF), kill_at, rooms, work, args), daemon=True
         )
         self._process.start()
         sends.close()
@@ -77,13 +83,15 @@ def _run(
     database: str,
     meterproof: dict[str, Any],
     kill_at: str | None,
+    rooms: bool,
     work: Callable[..., Any],
     args: tuple[Any, ...],
 ) -> None:
     connection.settings_dict["NAME"] = database
     settings.METERPROOF = meterproof
     with ExitStack() as stack:
-        stack.enter_context(append.hooks())  # the ledger alone
+        if not rooms:
+            stack.enter_context(append.hooks())
         if kill_at is not None:
             stack.enter_context(failpoints.arm(kill_at, lambda: os.kill(os.getpid(), signal.SIGKILL)))
         try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from compliance.ledger import anchors, signer, tiles, witnesses
+from compliance.ledger import anchors, replay, signer, tiles, witnesses
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.fsck.checkpoints import check_lines, known_cosigners
 from compliance.ledger.fsck.parts import PartResult
@@ -204,7 +204,7 @@ class PublishedLog:
         if not waits and (row is None or not row.note.startswith(signed.note)):
             self._result.add("checkpoint.row", f"checkpoint {signed.checkpoint.size}", f"not what was signed; {mend}")
         stored = CheckpointRow.objects.filter(size__lte=signed.checkpoint.size).count()
-        if stored != signed.number - waits:
+        if stored != signed.number - waits - replay.checkpoints_lost():
             detail = f"{signed.number} were signed up to this one, {stored} are stored: one before it is missing"
             self._result.add("checkpoint.missing", f"checkpoint {signed.checkpoint.size}", detail)
         if latest is not None and latest.size > signed.checkpoint.size and not self._went_on():
