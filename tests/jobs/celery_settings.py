@@ -12,3 +12,9 @@ def note(job: registry.JobContext) -> None:
     """Write down that the job ran."""
     with Path(os.environ["NOTES"]).open("a") as notes:
         notes.write(job.job_id + "\n")
+
+
+@registry.task("tests.poison", max_attempts=1)
+def poison(_job: registry.JobContext) -> None:
+    """Fail whenever it is run."""
+    raise ValueError("poison")

@@ -1,21 +1,29 @@
-"""Celery on a real Redis: the doorbell, and what happens when it is silent."""
+"""Celery on a real Redis and a real RabbitMQ: the doorbell, and what happens when it is silent, or rings too often."""
 
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import amqp
 import pytest
 import redis
 
 from tests.services.process import folder, running
-from tests.services.redis import Broker, broker
+from tests.services.rabbitmq import queue
+from tests.services.redis import broker
 
 PROJECT = Path(__file__).resolve().parents[2]
 WAIT_SECONDS = 60
+IMPORTS = (
+    "from datetime import timedelta; from compliance.jobs.actions import enqueue; "
+    "from compliance.jobs.clock import now; "
+    "from compliance.jobs.models import Job; from compliance.jobs.tasks import run_job"
+)
 
 pytestmark = pytest.mark.slow
 
@@ -23,14 +31,14 @@ pytestmark = pytest.mark.slow
 class Installation:
     """An installation of its own, driven through `manage.py`, whose jobs run on Celery."""
 
-    def __init__(self, home: Path, redis_url: str) -> None:
+    def __init__(self, home: Path, url: str) -> None:
         self.home = home
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV") if name in os.environ}
         self.environment = {
             **kept,
             "METERPROOF_VAR": str(home / "var"),
             "DJANGO_SETTINGS_MODULE": "tests.jobs.celery_settings",
-            "CELERY_BROKER_URL": redis_url,
+            "CELERY_BROKER_URL": url,
             "PYTHONPATH": str(PROJECT),
         }
 
@@ -41,15 +49,14 @@ class Installation:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def enqueue(self) -> str:
-        """Queue one counting job and return its id."""
-        code = "from compliance.jobs.actions import enqueue; print(enqueue('tests.note', {}).id)"
-        return self.run("shell", "--no-imports", "-c", code).splitlines()[-1]
+    def shell(self, code: str) -> list[str]:
+        """Lines that `code` prints."""
+        return self.run("shell", "--no-imports", "-c", f"{IMPORTS}; {code}").splitlines()
 
-    def state(self, job_id: str) -> str:
-        """State of the job `job_id`."""
-        code = f"from compliance.jobs.selectors import get; print(get('{job_id}').state)"
-        return self.run("shell", "--no-imports", "-c", code).splitlines()[-1]
+    def states(self) -> dict[str, str]:
+        """State of each job by its id."""
+        said = self.shell("[print(job.pk, job.state) for job in Job.objects.filter(task__startswith='tests.')]")
+        return dict(line.split() for line in said)  # type: ignore[misc]
 
     def runs(self) -> list[str]:
         """Ids of the jobs that ran, one for each time."""
@@ -69,16 +76,46 @@ class Installation:
             yield
 
 
-@pytest.fixture
-def server() -> Iterator[Broker]:
-    with broker() as started:
-        yield started
+@dataclass(slots=True)
+class Bell:
+    """A running broker: its address, how to lose all its messages, and how to stop it."""
+
+    url: str
+    empty: Callable[[], int]
+    stop: Callable[[], None]
+
+
+def flush(url: str) -> int:
+    """Lose everything that Redis holds, and say how many messages those were."""
+    with redis.Redis.from_url(url) as client:
+        waiting = int(client.llen("celery"))
+        client.flushall()
+    return waiting
+
+
+def purge(port: int) -> int:
+    """Empty the queue of RabbitMQ, which must be a quorum queue, and say how many messages there were."""
+    with amqp.Connection(f"127.0.0.1:{port}") as connection:
+        channel = connection.channel()
+        channel.queue_declare("celery", durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
+        return int(channel.queue_purge("celery"))
+
+
+@pytest.fixture(params=["redis", "rabbitmq"])
+def bell(request: pytest.FixtureRequest) -> Iterator[Bell]:
+    with ExitStack() as servers:
+        if request.param == "redis":
+            url = servers.enter_context(broker()).url
+            yield Bell(url, lambda: flush(url), servers.close)
+        else:
+            server = servers.enter_context(queue())
+            yield Bell(server.url, lambda: purge(server.port), servers.close)
 
 
 @pytest.fixture
-def installation(server: Broker) -> Iterator[Installation]:
+def installation(bell: Bell) -> Iterator[Installation]:
     with folder("meterproof-celery-") as home:
-        made = Installation(home, server.url)
+        made = Installation(home, bell.url)
         made.run("migrate", "--verbosity", "0")
         yield made
 
@@ -90,15 +127,19 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
-def test_a_message_runs_its_job_and_a_lost_one_is_rung_again(installation: Installation, server: Broker) -> None:
-    """F33: the broker is emptied before anybody listened; the sweeper rings for what the job table holds."""
-    lost = installation.enqueue()
-    with redis.Redis.from_url(server.url) as client:
-        client.flushall()
+def test_whatever_the_broker_does_each_job_runs_once(installation: Installation, bell: Bell) -> None:
+    """F33: emptied before anybody listened; F34, F35: doubled and out of order; F36: poison; F32: gone."""
+    (lost,) = installation.shell("print(enqueue('tests.note', {}, run_at=now() - timedelta(minutes=1)).id)")
+    assert bell.empty() == 1
     with installation.worker():
-        heard = installation.enqueue()
-        wait_until(lambda: heard in installation.runs())
-        assert lost not in installation.runs(), "nobody rang for it yet"
-        wait_until(lambda: lost in installation.runs())
-        assert sorted(installation.runs()) == sorted([lost, heard])
-        wait_until(lambda: installation.state(lost) == installation.state(heard) == "done")
+        *notes, poison = installation.shell(
+            "jobs = [enqueue(name, {}).id for name in ['tests.note'] * 3 + ['tests.poison']]; "
+            "[run_job.delay(job) for job in jobs[::-1] * 4]; print(*jobs, sep=chr(10))"
+        )
+        wait_until(lambda: {lost, *notes} <= set(installation.runs()))
+        wait_until(lambda: set(installation.states().values()) <= {"done", "failed"})
+    assert sorted(installation.runs()) == sorted([lost, *notes]), "a job ran more than once"
+    assert installation.states() == {**dict.fromkeys([lost, *notes], "done"), poison: "failed"}
+    bell.stop()
+    (late,) = installation.shell("print(enqueue('tests.note', {}).id)")
+    assert installation.states()[late] == "queued"
