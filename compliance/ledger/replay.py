@@ -46,6 +46,8 @@ def replay(folder: Path, last: Signed) -> int:
     """
     state = LogState.objects.get(id=1)
     size = last.checkpoint.size
+    if state.size >= size:
+        return 0
     edge = merkle.RightEdge.from_bytes(state.right_edge)
     for body in _bodies(folder, state.size, size):
         edge.append(leaf_hash(body))

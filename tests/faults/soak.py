@@ -244,6 +244,14 @@ HEADING = (
 )
 
 
+def fail_every_call() -> int:
+    """The sweeps of which the test run takes a part only, whole, on both engines."""
+    pytest = [sys.executable, "-m", "pytest", "-q", "--timeout", "0", "tests/faults/test_rooms_sweep.py"]
+    environment = os.environ | {"SWEEP": "all"}
+    postgresql = [sys.executable, "-m", "tests.services.postgresql", *pytest]
+    return max(subprocess.run(command, check=False, env=environment).returncode for command in (pytest, postgresql))
+
+
 def main() -> int:
     """Rounds on both engines in turn, each in a process of its own; 0 if nothing was lost, doubled or wrong."""
     parser = argparse.ArgumentParser(
@@ -252,7 +260,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=100, help="how often something is killed (default: %(default)s)")
     parser.add_argument("--engine", choices=ENGINES, help="default: half of the rounds on each")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"), help="to repeat a soak")
+    parser.add_argument(
+        "--calls", action="store_true", help="instead: let every single call of the long scenarios fail (tests/faults)"
+    )
     options = parser.parse_args()
+    if options.calls:
+        return fail_every_call()
     if options.engine is not None:
         soak = run(options.engine, options.rounds, options.seed)
         print(f"seed {options.seed}, batches are counted\n{HEADING}")

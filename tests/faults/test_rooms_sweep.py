@@ -30,11 +30,11 @@ from tests.custody import world
 from tests.faults.sweep import Acknowledged, once, sweep_all
 from tests.services.redis import broker
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_engines]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_engines, pytest.mark.timeout(400)]
 
 SPRING = (datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 5, 31, tzinfo=UTC))
 EFFECT = "tests.effect"
-EVERY = 1 if os.environ.get("SWEEP") == "all" else 7  # intake makes a hundred calls; `./run soak` fails each of them
+EVERY = 1 if os.environ.get("SWEEP") == "all" else 7  # intake makes a hundred calls: ./run soak --calls
 
 
 @dataclass(slots=True)

@@ -112,12 +112,15 @@ def look_after(then: str, *arguments: str) -> tuple[str, dict[str, Any], str | N
 
 
 def test_what_comes_back_is_what_was_there(maker: world.Party, tmp_path: Path) -> None:
-    """G18: another machine, an empty database, the backup, the keys, and the signer's memory."""
+    """G18: another machine, an empty database, the backup, the keys, and the signer's memory. Nothing is to replay."""
+    published = settings.METERPROOF["LOG_DIR"]
     maker.send(*calibrated(1))  # waits to be integrated
     call_command("backup", str(tmp_path / "backup"), verbosity=0)
     before = everything()
     with another_machine(tmp_path, *KEPT_OUTSIDE), empty_database(tmp_path) as empty:
-        said, after, problem = in_a_process(empty, look_after, "go on", str(tmp_path / "backup"))
+        said, after, problem = in_a_process(
+            empty, look_after, "go on", str(tmp_path / "backup"), "--replay", str(published)
+        )
         assert said == "restored"
         assert problem is None
         last = signer.last_signed()
