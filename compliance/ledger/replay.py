@@ -101,7 +101,8 @@ def _write_batch(folder: Path, batch: str, rows: Sequence[tuple[bytes, dict[str,
         raise Damaged(f"batch {batch}", "the backup has its events under other signatures")
     entries = [_entry(body, said, author) for body, said in rows]
     heads = {
-        head.key: head for head in statements.lock_heads(sorted({subjects.key_of(entry.subject) for entry in entries}))
+        head.key: head
+        for head in statements.lock_heads(sorted({subjects.key_of(entry.subject) for entry in entries}), begun=())
     }
     for entry in entries:
         head = heads[subjects.key_of(entry.subject)]
