@@ -29,9 +29,10 @@ def look(server_pid: int, database_url: str) -> Spent:
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         ).fetchall()
     workers = (_PROC / str(server_pid) / "task" / str(server_pid) / "children").read_text().split()
-    return Spent(sum(_seconds(int(pid)) for pid in workers), sum(_seconds(pid) for (pid,) in backends))
+    return Spent(sum(seconds(int(pid)) for pid in workers), sum(seconds(pid) for (pid,) in backends))
 
 
-def _seconds(pid: int) -> float:
+def seconds(pid: int) -> float:
+    """User and system time of a process since it began."""
     fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS  # utime and stime: proc(5), fields 14 and 15
