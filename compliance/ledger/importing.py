@@ -98,6 +98,7 @@ def import_log(folder: Path, trust: Path | None = None) -> Imported:
         with transaction.atomic():
             batches = _write_rows(checked)
             reach("ledger.import.rows")
+            _keep_evidence(checked)  # before the projections: who is in a key bundle stands in its file
             mirror.rebuild_projections()
             _write_files(folder, checked)
             reach("ledger.import.files")
@@ -365,6 +366,13 @@ def _flush(rows: list[Entry], known: list[EventKey]) -> None:
     known.clear()
 
 
+def _keep_evidence(checked: _Checked) -> None:
+    kept = mirror.evidence_files()
+    for path in checked.evidence if kept else ():
+        if kept is not None:
+            kept.keep(path.read_bytes())
+
+
 def _write_files(folder: Path, checked: _Checked) -> None:
     size = checked.checkpoint.size
     tiles.extend(0, size)
@@ -383,10 +391,6 @@ def _write_files(folder: Path, checked: _Checked) -> None:
         number=len(checked.checkpoints),
         at=state.seen_at,
     )
-    kept = mirror.evidence_files()
-    for path in checked.evidence if kept else ():
-        if kept is not None:
-            kept.keep(path.read_bytes())
     if not keys.known(keys.LOG):
         mirror.mark(size=size)
 
