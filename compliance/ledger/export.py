@@ -48,6 +48,7 @@ TRUST_FILES: Final = (
     trust.TIME_STAMP_ROOTS,
     trust.REPORT_SEALS,
     trust.LOG_KEYS,
+    trust.POST_QUANTUM_KEY,
 )
 _README: Final = """This folder is a whole log of Meterproof, format {format}: {log}, {size} entries.
 

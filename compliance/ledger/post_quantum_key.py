@@ -15,9 +15,10 @@ from compliance.ledger.errors import KeyUnavailable, LedgerError
 from compliance.proof.errors import ProofError
 from compliance.proof.note import TYPE_MLDSA44, NoteSigner, NoteVerifier
 from compliance.proof.post_quantum import PostQuantumPrivateKey
+from compliance.proof.trust import POST_QUANTUM_KEY
 
 FILE: Final = "log-mldsa44.pem"
-VKEY: Final = "log-mldsa44.vkey"
+VKEY: Final = POST_QUANTUM_KEY
 WITNESS: Final = "log-mldsa44"  # its name in the policy for relying parties
 MAKE_IT: Final = "manage.py log post-quantum-key"
 

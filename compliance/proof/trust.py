@@ -32,6 +32,7 @@ REPORT_ROOTS: Final = "report-root.crt"
 TIME_STAMP_ROOTS: Final = "tsa-root.crt"
 REPORT_SEALS: Final = "report-seal.crt"
 LOG_KEYS: Final = "log-keys.proof"
+POST_QUANTUM_KEY: Final = "log-mldsa44.vkey"  # of use to who keeps the log; verifiers read it in the policy
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024  # pins of some 40,000 organisations
 
 

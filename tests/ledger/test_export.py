@@ -26,6 +26,7 @@ from compliance.ledger import (
     integrate,
     keys,
     mirror,
+    post_quantum_key,
     proofs,
     publish,
     rotation,
@@ -56,13 +57,14 @@ def assembled(factory: Factory, number: int) -> dict[str, Any]:
 
 @pytest.fixture
 def exported(log: Path, tmp_path: Path) -> Path:
-    """The export of a log with checkpoints, time stamps, a duplicate, a rotated key and a batch not yet published."""
+    """The export of a log with checkpoints, time stamps, a duplicate, two new keys and a batch not yet published."""
     factory = Factory()
     factory.register()
     known = assembled(factory, 0)
     factory.send([known, *(assembled(factory, number) for number in range(1, METERS))])
     tasks.integrate_and_publish()
     tasks.anchor()
+    post_quantum_key.make()
     rotation.begin(keys.LOG)
     for first in range(0, 240, 120):
         factory.send([assembled(factory, 1000 + number) for number in range(first, first + 120)])
