@@ -201,6 +201,7 @@ def test_every_reader_sees_beginnings_of_one_history(factory: Factory) -> None:
         Histories,
         settings=settings(
             max_examples=8,
+            database=None,
             stateful_step_count=6,
             deadline=None,
             suppress_health_check=list(HealthCheck),
