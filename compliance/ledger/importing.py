@@ -6,7 +6,7 @@ the one in the export. Then rows, projections and files are made, compared by `f
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -94,6 +94,7 @@ def import_log(folder: Path, trust: Path | None = None) -> Imported:
     except ProofError as error:
         raise ImportRefused(error.code, error.place or str(folder), error.detail) from error
     _require_keys_of_this_log(checked.log_keys)
+    new = [path for name in export.TRUST_FILES if not (path := settings.METERPROOF["TRUST_DIR"] / name).exists()]
     try:
         with transaction.atomic():
             batches = _write_rows(checked)
@@ -104,7 +105,7 @@ def import_log(folder: Path, trust: Path | None = None) -> Imported:
             reach("ledger.import.files")
             _require_sound()
     except BaseException:
-        _remove_files()
+        _remove_files(new)
         raise
     return Imported(
         checked.checkpoint.size, batches, len(checked.checkpoints), len(checked.stamps), len(checked.evidence)
@@ -410,8 +411,10 @@ def _require_sound() -> None:
     key_history.read()
 
 
-def _remove_files() -> None:
-    """What this import wrote into folders that were empty before it."""
+def _remove_files(trust_files: Sequence[Path]) -> None:
+    """What this import wrote into folders that were empty before it, and those of the trust folder that are new."""
+    for path in trust_files:
+        path.unlink(missing_ok=True)
     shutil.rmtree(tiles.folder(), ignore_errors=True)
     (settings.METERPROOF["SIGNER_DIR"] / signer.MEMORY).unlink(missing_ok=True)
     mirror.unmark()

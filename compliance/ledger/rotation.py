@@ -91,6 +91,8 @@ def finish(use: str, *, effective_at: datetime | None = None, reason: str = SUPE
     else:
         _end_key(use, _id(use, first), effective_at, reason, text)
     reach("ledger.rotation.revoked")
+    integrate.integrate()
+    publish.publish()  # until the revocation is published, somebody else may be signing a size that needs the old key
     keys.set_references(use, [new])
     _publish_and_tell()
     return Change(use, _id(use, first), _id(use, second))

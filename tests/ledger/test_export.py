@@ -196,6 +196,7 @@ def test_a_broken_export_is_refused_and_leaves_nothing(exported: Path, tmp_path:
                 )
             assert not Batch.objects.exists()
             assert not any((tmp_path / "mirror").rglob("*.json"))
+            assert not any(settings.METERPROOF["TRUST_DIR"].glob("*")), name
             path.write_bytes(before)
     settings.METERPROOF = {**settings.METERPROOF, "ORIGIN": "other.example/log"}
     with pytest.raises(ImportRefused, match=r"import\.origin"):
