@@ -16,7 +16,7 @@ PYTHON = sys.executable
 PROGRAMS = Path(sys.executable).parent
 PROCESSES = "2"  # the smallest machine we promise green on has two cores
 STEP_SECONDS = 1_800  # several times what the longest step takes; a step that hangs is ended and has failed
-PYTEST = (PYTHON, "-m", "pytest", "-q", "-n", PROCESSES, "--dist", "loadscope")
+PYTEST = (PYTHON, "-m", "pytest", "-q", "-n", PROCESSES, "--dist", "loadscope", "--durations", "30")
 
 
 @dataclass(frozen=True, slots=True)

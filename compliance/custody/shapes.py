@@ -52,14 +52,15 @@ class DataShape:
 
     def problems(self, data: Mapping[str, Any]) -> Problems:
         """What is wrong with `data`; empty when nothing is."""
+        return [] if self.is_right(data) else self.explain(data)
+
+    def is_right(self, data: Mapping[str, Any]) -> bool:
+        """Whether `explain` would find nothing, told in microseconds."""
         try:
             msgspec.convert(data, self.fast)
         except msgspec.ValidationError:
-            return self.explain(data)
-        for name, is_right in self.subjects.items():
-            if name in data and not is_right(data[name]):
-                return self.explain(data)
-        return []
+            return False
+        return all(name not in data or are_subjects(data[name]) for name, are_subjects in self.subjects.items())
 
     def explain(self, data: Mapping[str, Any]) -> Problems:
         """The same answer member by member, with the place of each problem."""

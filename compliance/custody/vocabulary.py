@@ -116,7 +116,7 @@ def read(*, events: Mapping[str, Any], data: Mapping[str, Any]) -> Vocabulary:
         raise VocabularyError(f"only one of the two files names {sorted(unknown)}")
     vocabulary = Vocabulary(
         events={event["code"]: _event_type(event, data) for event in events["events"]},
-        platform_types=frozenset(event["code"] for event in events["platform_events"]),
+        platform_types=frozenset(event["code"] for event in (*events["platform_events"], *data["platform_events"])),
         states=dict(events["meter_states"]),
         terminal_states=frozenset(events["terminal_states"]),
         tracks=dict(events["parallel_tracks"]),

@@ -3,7 +3,6 @@
 import copy
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -118,15 +117,10 @@ def _nearly_right(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     return code, data
 
 
-@settings(max_examples=600)
+@settings(max_examples=1_200)
 @given(_nearly_right())
 def test_the_fast_answer_is_the_slow_answer(drawn):
-    """What msgspec calls right has no problem by the member-by-member reading, and the other way round."""
+    """What is told to be right at once has no problem by the member-by-member reading, and the other way round."""
     code, data = drawn
     shape = shapes.of(code)
-    try:
-        msgspec.convert(data, shape.fast)
-        fast = True
-    except msgspec.ValidationError:
-        fast = False
-    assert fast == (shape.explain(data) == [])
+    assert shape.is_right(data) == (shape.explain(data) == [])
