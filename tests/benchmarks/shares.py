@@ -26,7 +26,7 @@ WATCHED: tuple[tuple[str, Any, str], ...] = (
     (RULES, batch, "check_event"),
     (RULES, batch, "check_authority"),
     (RULES, intake, "_judge"),
-    (RULES, append, "_apply"),
+    (RULES, append, "run_appliers"),
     (HASH, merkle, "leaf_hash"),
     (HASH, merkle, "root"),
     (HASH, append, "leaf_hash"),
