@@ -30,7 +30,7 @@ from compliance.ledger.append import (
     sign_for_platform,
     unit_of_work,
 )
-from compliance.ledger.errors import Refused
+from compliance.ledger.errors import ChainsNotBegun, Refused
 from compliance.proof import batch as batches
 from compliance.proof import event as event_format
 from compliance.proof import identifiers, merkle
@@ -44,6 +44,7 @@ MAX_BYTES = 5 * 1024 * 1024
 MAX_PROBLEMS = 100  # in one answer; the total is told beside
 MAX_ROUNDS = 5  # how often other batches may take names or ids while this one is being recorded
 _FIRST_EVENT_LINE = 2
+_METER = "meter:"
 _FORBIDDEN = frozenset({"role.missing", "event.authority", "batch.issuer"})
 _CONFLICTS = frozenset({"subject.taken", "event.conflict", "chain.moved", "chain.closed", "batch.conflict"})
 _TOO_LARGE = frozenset({"body.too_large", "batch.too_many", "batch.reach", "json.size"})
@@ -104,7 +105,8 @@ class _Judged:
     candidates: list[_Candidate]
     author: str
     problems: dict[int, LineProblem] = field(default_factory=dict)
-    begun: frozenset[bytes] = frozenset()  # keys of chains that have entries
+    begun: frozenset[bytes] = frozenset()  # keys of chains that have entries, or are taken to
+    takes_meters_for_begun: bool = True  # whether a meter that is merely told about is looked for only while appending
 
     def refuse(self, event: "_Candidate", pointer: str | None, code: str, detail: str) -> None:
         """Note why `event` cannot be recorded."""
@@ -225,7 +227,7 @@ class _VouchedBatch:
             msgspec.structs.replace(signed, subject=event.chain)
             for signed, event in zip(batch.events, judged.candidates, strict=True)
         ]
-        return dataclasses.replace(batch, events=events), {}
+        return dataclasses.replace(batch, events=events, begun=judged.begun), {}
 
     def by_place(self, judged: _Judged) -> dict[int | None, _Candidate]:
         """The events by their position in the batch."""
@@ -321,12 +323,19 @@ def _find_chains(judged: _Judged) -> Iterable[tuple[_Candidate, tuple[str, str] 
     events = judged.candidates
     named = {event.value["subject"] for event in events}
     joined_by = {event.index: joined for event in events if (joined := _joined(event))}
-    unused = ledger.chains_without_entries(named)
+    birth = vocabulary.load().birth_type
+    taken_for_begun: set[str] = set()
+    if judged.takes_meters_for_begun:  # but for those that are born or named here
+        taken_for_begun.update(subject for subject in named if subject.startswith(_METER))
+        taken_for_begun.difference_update(
+            event.value["subject"] for event in events if event.value["type"] == birth or event.index in joined_by
+        )
+        taken_for_begun.difference_update(alias for joined in joined_by.values() for _, alias in joined)
+    unused = ledger.chains_without_entries(named - taken_for_begun)
     chains = {subject: subject for subject in named - unused}  # what has a chain of its own is no name of another
     judged.begun = frozenset(map(key_of, chains))
     unused.update(alias for joined in joined_by.values() for _, alias in joined)
     chains.update(rows.chains_by_name(unused))
-    birth = vocabulary.load().birth_type
     letters = _letters_of_others(events, joined_by, judged.author)
     makers = _makers(chains.get(event.value["subject"]) for event in events if event.index in letters)
     for event in events:
@@ -394,12 +403,16 @@ def _record(source: _SignedBatch | _VouchedBatch, judged: _Judged, *, sender: Ap
     for _ in range(MAX_ROUNDS):
         if judged.problems and (mode == "atomic" or not judged.candidates):
             raise BatchRefused(_sorted(judged))
-        links.catch_up(event.chain for event in judged.candidates if event.chain.startswith("meter:"))
+        links.catch_up(event.chain for event in judged.candidates if event.chain.startswith(_METER))
         batch, refused = source.incoming(judged)
         try:
             appended = _append(batch, refused, sender)
         except Refused as error:
             _leave_out(error, source, judged)
+            continue
+        except ChainsNotBegun:
+            judged.takes_meters_for_begun = False
+            _keep_to_own_names(judged)
             continue
         except IntegrityError:
             if not _names_were_taken(judged):

@@ -22,7 +22,7 @@ from django.conf import settings
 from compliance.jobs import clock
 from compliance.jobs.failpoints import reach
 from compliance.ledger import clock_guard, keys, store
-from compliance.ledger.errors import Conflict, Refused
+from compliance.ledger.errors import ChainsNotBegun, Conflict, Refused
 from compliance.ledger.models import Batch, Entry, Receipt
 from compliance.ledger.store import ChainHead, EntryRows, KnownEvent
 from compliance.ledger.transactions import unit_of_work
@@ -77,7 +77,7 @@ class IncomingBatch:
     """A batch whose envelope and signatures were verified.
 
     `event_hashes` are those of all its events in order; `events`, in order too, those to append. `begun` may hold keys
-    of chains that were seen to have entries: the append does not look once more whether they have to be made.
+    of chains that have entries, or are likely to: the append does not look whether they have to be made.
     """
 
     batch_id: str
@@ -197,7 +197,7 @@ def append_batch(batch: IncomingBatch, *, refused: Mapping[int, str] | None = No
 
     A batch that is on record is answered as it was then. Raises Conflict for the same payload under other signatures,
     an event id with other content or a `prev_hint` that moved, Refused for what hooks and appliers refuse. Raises all
-    that it can find at once: see `Refused.problems`.
+    that it can find at once: see `Refused.problems`. Raises ChainsNotBegun if one of `batch.begun` has no entry.
     """
     work = _Work.of(batch, refused or {})
     for race in range(MAX_SPARED_RACES):
@@ -247,6 +247,8 @@ def _append(work: _Work, *, look_up: bool) -> Appended:
         return _replay(batch)
     reach("ledger.append.batch")
     heads = {head.key: head for head in statements.lock_heads(sorted(set(work.chain_keys)), begun=batch.begun)}
+    if not all(key in heads and heads[key].seq >= 0 for key in batch.begun):
+        raise ChainsNotBegun
     reach("ledger.append.locked")
     floors = [moment for hook in _lock_hooks if (moment := hook(batch)) is not None]
     known = statements.known_events(work.event_keys) if look_up else {}

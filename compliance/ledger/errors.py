@@ -32,6 +32,10 @@ class Conflict(Refused):
     """What was recorded before stands against it: HTTP 409."""
 
 
+class ChainsNotBegun(Exception):
+    """Chains that a caller took for begun have no entry. Nothing was recorded; ask for them, and append again."""
+
+
 class LedgerError(Exception):
     """The ledger cannot go on. The text is for the operator: what is wrong and what to do."""
 

@@ -428,6 +428,27 @@ def test_an_event_may_name_its_meter_by_a_name_that_joined(parties):
     assert later.appended.entries[0].seq == 2
 
 
+def test_each_event_finds_its_chain_whether_its_meter_was_heard_of_or_not(parties):
+    """One batch about a meter with entries, one known by another name, and one never heard of."""
+    elster = parties["elster"]
+    elster.send(world.born(1), world.born(2))
+    subjects = [METER, "meter:dlms_ldn:ELS0000000000002", world.title(3)]
+    result = elster.send(*(world.event("mfg.calibrated", subject) for subject in subjects))
+    assert [(entry.subject, entry.seq) for entry in result.appended.entries] == [
+        (METER, 1),
+        (world.title(2), 1),
+        (world.title(3), 0),
+    ]
+
+
+def test_a_name_that_was_only_told_about_can_be_given_in_the_same_batch(parties):
+    """The first event is about a name without a chain, the second gives that name to a meter."""
+    alias = "meter:dlms_ldn:ELS0000000000009"
+    gives = _named(1, "dlms_ldn", "ELS0000000000009")
+    result = parties["elster"].send(gives, world.event("mfg.calibrated", alias))
+    assert [entry.subject for entry in result.appended.entries] == [METER, METER]
+
+
 def _named(number: int, scheme: str, value: str) -> dict:
     return world.event("mfg.assembled", world.title(number), {"identifiers": [{"scheme": scheme, "value": value}]})
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from compliance.jobs import clock
 from compliance.ledger import append, clock_guard, keys, selectors
 from compliance.ledger.append import AppendContext, AppendedEntry, IncomingBatch, append_batch, platform_batch
-from compliance.ledger.errors import ClockJumped, Conflict, NoLog, Refused
+from compliance.ledger.errors import ChainsNotBegun, ClockJumped, Conflict, NoLog, Refused
 from compliance.ledger.models import Batch, Entry, EventKey, Head, Pending, Receipt
 from compliance.ledger.setup import PLATFORM_ACTOR
 from compliance.proof import dsse, merkle, receipt
@@ -197,6 +198,18 @@ def test_entry_goes_to_the_chain_that_intake_names(factory: Factory) -> None:
     stored = selectors.chain(meter(1))[0]
     assert stored.value["subject"] == entry.subject == meter(1)
     assert stored.event["subject"] == "meter:din43849:1EMH0012345678"
+
+
+def test_a_chain_that_was_taken_for_begun_and_is_not_records_nothing(factory: Factory) -> None:
+    """Its head is not made on the way either; asked for, it is."""
+    factory.send([factory.event(meter(1))])
+    batch = received(factory.sign([factory.event(meter(1)), factory.event(meter(2))]))
+    before = Head.objects.count(), Entry.objects.count(), Batch.objects.count()
+    with pytest.raises(ChainsNotBegun):
+        append_batch(replace(batch, begun=frozenset({key_of(meter(1)), key_of(meter(2))})))
+    assert (Head.objects.count(), Entry.objects.count(), Batch.objects.count()) == before
+    appended = append_batch(replace(batch, begun=frozenset({key_of(meter(1))})))
+    assert [entry.seq for entry in appended.entries] == [1, 0]
 
 
 def test_time_never_goes_back_within_a_chain(factory: Factory, caplog: pytest.LogCaptureFixture) -> None:

@@ -83,7 +83,7 @@ class Store(Protocol):
     def lock_heads(self, keys: Sequence[bytes], *, begun: Container[bytes]) -> list[ChainHead]:
         """Make the heads that do not exist, then lock all of `keys` (sorted, distinct) in that order.
 
-        Those in `begun` were seen to exist, and need not be looked for.
+        Those in `begun` exist or were taken to: they are not made, and where there are none, none come back.
         """
 
     def known_events(self, keys: Sequence[bytes]) -> dict[bytes, KnownEvent]:

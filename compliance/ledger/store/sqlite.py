@@ -64,22 +64,22 @@ class SqliteStore:
         return set(keys).difference(key for (key,) in _select_in(statement, keys))
 
     def lock_heads(self, keys: Sequence[bytes], *, begun: Container[bytes]) -> list[ChainHead]:
-        """The write lock is the lock. `begun` is looked at again: one statement finds and makes."""
-        del begun
+        """The write lock is the lock."""
         found = {
             key: ChainHead(key, seq, hash_, _moment(recorded_at))
             for key, seq, hash_, recorded_at in _select_in(
                 "SELECT subject, seq, hash, recorded_at FROM ledger_head WHERE subject IN", keys
             )
         }
-        new = [key for key in keys if key not in found]
+        new = [key for key in keys if key not in found and key not in begun]
         moment = _text(BEFORE_FIRST_ENTRY)
         with connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO ledger_head (subject, seq, hash, recorded_at) VALUES (%s, -1, %s, %s)",
                 [(key, b"", moment) for key in new],
             )
-        return [found.get(key) or ChainHead(key, -1, b"", BEFORE_FIRST_ENTRY) for key in keys]
+        found.update((key, ChainHead(key, -1, b"", BEFORE_FIRST_ENTRY)) for key in new)
+        return list(found.values())
 
     def known_events(self, keys: Sequence[bytes]) -> dict[bytes, KnownEvent]:
         """By primary key."""

@@ -20,6 +20,7 @@ from compliance.jobs import registry
 FIRST_PORT = 8000
 PORTS_TRIED = 50
 START_SECONDS = 60
+THREADS_A_WORKER = 4  # while one waits for the disk, another one reads the next batch
 END_SECONDS = 45  # longer than the worker's longest step between two looks at its stop sign
 
 
@@ -42,7 +43,7 @@ class Command(BaseCommand):
         address = f"http://{host}:{port}"
         environment = {**os.environ, "METERPROOF_BASE_URL": os.environ.get("METERPROOF_BASE_URL") or address}
         web = [sys.executable, "-m", "gunicorn", "compliance.config.wsgi:application", "--bind", f"{host}:{port}"]
-        web += ["--workers", str(options["web_workers"]), "--threads", "4", "--timeout", "120"]
+        web += ["--workers", str(options["web_workers"]), "--threads", str(THREADS_A_WORKER), "--timeout", "120"]
         web += ["--log-level", "warning"]
         worker = [sys.executable, str(settings.BASE_DIR / "manage.py"), "worker"]
         children: list[subprocess.Popen[bytes]] = []
