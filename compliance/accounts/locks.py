@@ -5,8 +5,8 @@ alone. So a revocation waits for the appends that began before it, gets a later 
 it. SQLite has one writer at a time, which amounts to the same.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -16,12 +16,15 @@ from compliance.jobs import clock
 from compliance.ledger.append import IncomingBatch
 from compliance.ledger.errors import Refused
 
+HELD_KEYS = "accounts.signing_keys"
 
-def hold_signing_keys(batch: IncomingBatch) -> datetime | None:
+
+def hold_signing_keys(batch: IncomingBatch, held: dict[str, Any]) -> datetime | None:
     """The ledger's lock hook: hold the keys that signed `batch`, and alone those that it revokes.
 
-    Returns the latest registration among them, which the batch must not be recorded before. Raises Refused for a key
-    that is not registered, nor registered by the batch itself. Validity is judged at the recorded time, by
+    Puts the rows of the signers that stay as they are, by key id, into `held` under `HELD_KEYS`. Returns the latest
+    registration among them, which the batch must not be recorded before. Raises Refused for a key that is not
+    registered, nor registered by the batch itself. Validity is judged at the recorded time, by
     `projection.check_signers`.
     """
     revoked = {
@@ -30,14 +33,15 @@ def hold_signing_keys(batch: IncomingBatch) -> datetime | None:
         if event.value["type"] == KEY_REVOKED
     }
     new = {event.value["data"]["key"]["keyid"] for event in batch.events if event.value["type"] == KEY_REGISTERED}
-    held: list[datetime] = []
+    registered: dict[str, SigningKey] = {}
     for keyid in sorted({*batch.signers, *revoked}):  # one order for everybody: no two batches wait for each other
-        registered_at = _hold(keyid, alone=keyid in revoked)
-        if registered_at is not None:
-            held.append(registered_at)
+        key = _hold(keyid, alone=keyid in revoked)
+        if key is not None:
+            registered[keyid] = key
         elif keyid in batch.signers and keyid not in new:
             raise Refused("key.unknown", f"{keyid} is not registered here")
-    return max(held, default=None)
+    held[HELD_KEYS] = {keyid: key for keyid, key in registered.items() if keyid not in revoked}
+    return max((key.registered_at for key in registered.values()), default=None)
 
 
 def hold_api_key(key: ApiKey) -> None:
@@ -51,11 +55,7 @@ def hold_api_key(key: ApiKey) -> None:
         raise Refused("credential.revoked", "the API key was revoked or ended before the batch was recorded")
 
 
-def _hold(keyid: str, *, alone: bool) -> datetime | None:
-    if connection.vendor != "postgresql":
-        return SigningKey.objects.filter(pk=keyid).values_list("registered_at", flat=True).first()
-    mode = "FOR UPDATE" if alone else "FOR SHARE"
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT registered_at FROM accounts_signingkey WHERE keyid = %s {mode}", [keyid])  # noqa: S608
-        row: Sequence[datetime] | None = cursor.fetchone()
-    return row[0] if row else None
+def _hold(keyid: str, *, alone: bool) -> SigningKey | None:
+    lock = (" FOR UPDATE" if alone else " FOR SHARE") if connection.vendor == "postgresql" else ""
+    statement = f"SELECT * FROM accounts_signingkey WHERE keyid = %s{lock}"  # noqa: S608
+    return next(iter(SigningKey.objects.raw(statement, [keyid])), None)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from compliance.accounts import selectors
+from compliance.accounts import locks, selectors
 from compliance.accounts.key_lines import KEY_REVOKED, KeyLines
 from compliance.accounts.models import Organisation, SigningKey
 from compliance.ledger.append import AppendContext, AppendedEntry
@@ -41,11 +41,17 @@ def check_signers(context: AppendContext, entries: Sequence[AppendedEntry]) -> N
 
     A key may sign its own revocation, which then is all that it says at that time.
     """
-    registered = selectors.signing_keys(context.signers)
+    registered = registered_signers(context)
     for keyid in context.signers:
         code = registered[keyid].why_not_valid(context.recorded_at) if keyid in registered else "key.unknown"
         if code and not (len(entries) == 1 and _revokes(entries[0].event, keyid)):
             raise Refused(code, f"{keyid} may not sign at {context.recorded_at.isoformat()}")
+
+
+def registered_signers(context: AppendContext) -> dict[str, SigningKey]:
+    """The rows of the keys that signed the batch, those that it registers itself included."""
+    held: dict[str, SigningKey] = context.held.get(locks.HELD_KEYS, {})
+    return held | selectors.signing_keys(keyid for keyid in context.signers if keyid not in held)
 
 
 def organisation_after(known: Mapping[str, Any] | None, event: Mapping[str, Any], recorded_at: datetime) -> Row:

@@ -25,6 +25,7 @@ from compliance.custody.vocabulary import LINKED
 from compliance.ledger import rows
 from compliance.ledger.rows import Leaf
 from compliance.proof import canonical
+from compliance.proof.subject import key_of
 from compliance.proof.times import parse_time
 
 PIECE = 2_000  # entries decoded at a time
@@ -160,7 +161,16 @@ class _Sweep:
             recorded_at = parse_time(entry["recorded_at"])
             yield (
                 leaf.leaf,
-                Statement(entry["subject"], entry["seq"], leaf.hash, recorded_at, entry["event"], author, keyids),
+                Statement(
+                    entry["subject"],
+                    key_of(entry["subject"]),
+                    entry["seq"],
+                    leaf.hash,
+                    recorded_at,
+                    entry["event"],
+                    author,
+                    keyids,
+                ),
             )
 
     def _step(self, statement: Statement, registrations: Registrations) -> Step | None:

@@ -11,6 +11,7 @@ import msgspec
 from django.db.models import Q
 
 from compliance.accounts import selectors as accounts
+from compliance.accounts.models import SigningKey
 from compliance.custody import profiles, vocabulary
 from compliance.custody.lifecycle import Fact, Signer
 from compliance.custody.models import OrganisationRoles, TypeRegistration
@@ -28,6 +29,7 @@ class Statement(msgspec.Struct, frozen=True, gc=False):
     """One entry of the log, read."""
 
     subject: str
+    key: bytes  # of the subject
     seq: int
     hash: bytes
     recorded_at: datetime
@@ -87,6 +89,7 @@ def read_entries(rows: Sequence[Entry]) -> list[Statement]:
         read.append(
             Statement(
                 subject=entry["subject"],
+                key=row.subject,
                 seq=row.seq,
                 hash=row.hash,
                 recorded_at=row.recorded_at,
@@ -114,10 +117,14 @@ def _header(envelope: bytes) -> tuple[str, tuple[str, ...]]:
 class Witnesses:
     """Who signed, and which roles an author had: read once for a batch or a chain, then asked from memory."""
 
-    def __init__(self, *, keyids: Iterable[str], authors: Iterable[str]) -> None:
+    def __init__(
+        self, *, keyids: Iterable[str], authors: Iterable[str], known: Mapping[str, SigningKey] | None = None
+    ) -> None:
+        known = known or {}
+        registered = {**known, **accounts.signing_keys(set(keyids) - known.keys())}
         self._signers = {
             keyid: Signer(key.organisation_id, key.holder_id if key.holder_kind == "person" else None)
-            for keyid, key in accounts.signing_keys(set(keyids)).items()
+            for keyid, key in registered.items()
         }
         self._signers_of: dict[tuple[str, ...], tuple[Signer, ...]] = {}
         self._roles: dict[str, list[tuple[datetime, frozenset[str]]]] = defaultdict(list)
@@ -129,12 +136,13 @@ class Witnesses:
             self._roles[row.organisation].append((row.recorded_at, frozenset(row.roles)))
 
     @classmethod
-    def of(cls, told: Iterable[Statement]) -> "Witnesses":
-        """Those of all these entries."""
-        found = list(told)
+    def of(cls, told: Iterable[Statement], *, known: Mapping[str, SigningKey] | None = None) -> "Witnesses":
+        """Those of all these entries. The rows of keys in `known` were read before."""
+        by_batch = {(statement.keyids, statement.author) for statement in told}
         return cls(
-            keyids={keyid for statement in found for keyid in statement.keyids},
-            authors={statement.author for statement in found},
+            keyids={keyid for keyids, _ in by_batch for keyid in keyids},
+            authors={author for _, author in by_batch},
+            known=known,
         )
 
     def signers(self, keyids: tuple[str, ...]) -> tuple[Signer, ...]:

@@ -45,7 +45,7 @@ def expand(statement: Statement) -> int:
     members = _members(statement)
     if statement.type == CORRECTED and not members:
         return 0
-    key = subjects.key_of(statement.subject)
+    key = statement.key
     Cause.objects.update_or_create(
         subject_key=key,
         seq=statement.seq,
@@ -189,7 +189,7 @@ def meters_in(units: Iterable[str], *, packed_before: Statement) -> list[str]:
 
 
 def _write_links(statement: Statement, members: Sequence[str]) -> None:
-    key = subjects.key_of(statement.subject)
+    key = statement.key
     bulk.insert_missing(
         Link,
         _LINK,
@@ -237,7 +237,7 @@ def _inspected(statement: Statement) -> list[str]:
     gone = set(rows.chains_by_name(name for name in missing if name.startswith(_METER)).values())
     units = [name for name in missing if not name.startswith(_METER)]
     gone.update(meters_in(units, packed_before=statement))
-    shipment = Shipment.objects.filter(subject_key=subjects.key_of(statement.subject)).first()
+    shipment = Shipment.objects.filter(subject_key=statement.key).first()
     arrived = (
         "delivery.received" if shipment is not None and shipment.received_seq is not None else "delivery.dispatched"
     )
@@ -245,7 +245,7 @@ def _inspected(statement: Statement) -> list[str]:
 
 
 def _bundle_members(statement: Statement) -> list[str] | None:
-    bundle = KeyBundle.objects.filter(subject_key=subjects.key_of(statement.subject)).first()
+    bundle = KeyBundle.objects.filter(subject_key=statement.key).first()
     if bundle is None:
         return []
     if bundle.members is None:

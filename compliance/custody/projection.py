@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 import orjson
 
+from compliance.accounts.models import SigningKey
+from compliance.accounts.projection import registered_signers
 from compliance.custody import bulk, facts, links, profiles, rows, side_chains, vocabulary
 from compliance.custody.facts import Statement, Witnesses
 from compliance.custody.lifecycle import Fact, State, advance, fold, parties_among, profile_of
@@ -21,7 +23,6 @@ from compliance.custody.models import Identifier, Meter, Violation, Visibility
 from compliance.custody.vocabulary import CORRECTED, LINKED
 from compliance.ledger.append import AppendContext, AppendedEntry
 from compliance.ledger.errors import Refused
-from compliance.proof import subject as subjects
 
 METER = "meter:"
 PUBLIC_PREFIX = "mtr_"
@@ -51,7 +52,8 @@ _VISIBILITY = ("subject_key", "organisation", "from_seq", "to_seq", "last_seen")
 
 def apply(context: AppendContext, entries: Sequence[AppendedEntry]) -> None:
     """Project the entries of a batch that is being appended. Raises Refused `batch.reach`."""
-    reached = apply_statements(statements_of(context, entries), read=context.facts)
+    told = statements_of(context, entries)
+    reached = apply_statements(told, read=context.facts, signers=registered_signers(context))
     if reached > links.MAX_REACH:
         raise Refused(
             "batch.reach",
@@ -61,24 +63,30 @@ def apply(context: AppendContext, entries: Sequence[AppendedEntry]) -> None:
 
 def statements_of(context: AppendContext, entries: Sequence[AppendedEntry]) -> list[Statement]:
     """The entries of a batch that is being appended, as they will be read later."""
-    signers = context.signers
+    recorded_at, author, signers = context.recorded_at, context.author, context.signers
     return [
-        Statement(entry.subject, entry.seq, entry.hash, entry.recorded_at, entry.event, entry.author, signers)
+        Statement(entry.subject, entry.key, entry.seq, entry.hash, recorded_at, entry.event, author, signers)
         for entry in entries
     ]
 
 
-def apply_statements(told: Sequence[Statement], *, read: dict[bytes, Fact] | None = None) -> int:
+def apply_statements(
+    told: Sequence[Statement],
+    *,
+    read: dict[bytes, Fact] | None = None,
+    signers: Mapping[str, SigningKey] | None = None,
+) -> int:
     """Project entries of one batch, in order; what they say of types and roles counts for its own meters too.
 
-    What the events of meters are to the fold is put into `read`, for the appliers that come later. Returns how many
-    meters are reached by its events on units, shipments and key bundles, each event counted by itself.
+    What the events of meters are to the fold is put into `read`, for the appliers that come later. `signers` are rows
+    of keys that were read before. Returns how many meters are reached by its events on units, shipments and key
+    bundles, each event counted by itself.
     """
     others = [statement for statement in told if not statement.subject.startswith(METER)]
     reached = side_chains.apply(others) if others else 0
     if len(others) < len(told):
         meters = [statement for statement in told if statement.subject.startswith(METER)] if others else told
-        _Meters(meters, {} if read is None else read).project()
+        _Meters(meters, {} if read is None else read, signers or {}).project()
     return reached
 
 
@@ -114,13 +122,13 @@ class _Changes:
 class _Meters:
     """The entries of one batch on chains of meters."""
 
-    def __init__(self, told: Sequence[Statement], read: dict[bytes, Fact]) -> None:
+    def __init__(self, told: Sequence[Statement], read: dict[bytes, Fact], signers: Mapping[str, SigningKey]) -> None:
         self._told = told
         self._read = read
         self._words = vocabulary.load()
         self._profiles = profiles.active()
         self._causes = facts.statements({cause for statement in told if (cause := statement.cause)})
-        self._witnesses = Witnesses.of([*told, *self._causes.values()])
+        self._witnesses = Witnesses.of([*told, *self._causes.values()], known=signers)
         births = [statement for statement in told if statement.type == facts.BIRTH]
         self._registrations = facts.Registrations(births)
         self._linked: dict[tuple[str, int], Fact] = {}
@@ -270,10 +278,9 @@ def _load(told: Sequence[Statement]) -> dict[str, _Row]:
     known: list[bytes] = []
     for statement in told:
         if statement.subject not in rows:
-            key = subjects.key_of(statement.subject)
-            rows[statement.subject] = _Row(key=key, subject=statement.subject, state=State())
+            rows[statement.subject] = _Row(key=statement.key, subject=statement.subject, state=State())
             if statement.seq > 0:
-                known.append(key)
+                known.append(statement.key)
     columns = ("subject", "memory", "meter_type", "violation_count")
     for subject, memory, meter_type, violation_count in bulk.fetch(Meter, columns, key="subject_key", values=known):
         row = rows[subject]

@@ -58,7 +58,7 @@ def _project(statement: Statement, event_type: EventType, fact: Fact) -> int:
         return _correct(statement)
     found = _judge(statement, event_type, fact)
     if found:
-        key = subjects.key_of(statement.subject)
+        key = statement.key
         rows.write_violations(rows.violations(statement, found, key=key, stated=statement))
     standing = all(violation.code != "standing.missing" for violation in found)
     if standing:
@@ -118,7 +118,7 @@ def _children_known(statement: Statement) -> tuple[str, str] | None:
 
 
 def _recipient_acknowledges(statement: Statement) -> tuple[str, str] | None:
-    bundle = KeyBundle.objects.filter(subject_key=subjects.key_of(statement.subject)).first()
+    bundle = KeyBundle.objects.filter(subject_key=statement.key).first()
     if bundle is None:
         return "precondition.released", "no release of this bundle is on record"
     if bundle.recipient != statement.author:
@@ -129,7 +129,7 @@ def _recipient_acknowledges(statement: Statement) -> tuple[str, str] | None:
 
 
 def _bundle_released(statement: Statement) -> tuple[str, str] | None:
-    if KeyBundle.objects.filter(subject_key=subjects.key_of(statement.subject)).exists():
+    if KeyBundle.objects.filter(subject_key=statement.key).exists():
         return None
     return "precondition.released", "no release of this bundle is on record"
 
@@ -159,7 +159,7 @@ _QUESTIONS: dict[str, Callable[[Statement], tuple[str, str] | None]] = {
 def _join(statement: Statement) -> None:
     """Names of the chain: its own at its first entry, later those that an event gives it."""
     names: list[dict[str, str]] = list(statement.data.get("identifiers", ()))
-    key = subjects.key_of(statement.subject)
+    key = statement.key
     if statement.seq == 0:
         names.insert(0, rows.own_name(statement.subject))
     if names:
@@ -192,7 +192,7 @@ def remember(statement: Statement) -> None:
 def _type_registered(statement: Statement) -> None:
     data = statement.data
     TypeRegistration.objects.update_or_create(
-        subject_key=subjects.key_of(statement.subject),
+        subject_key=statement.key,
         seq=statement.seq,
         defaults={
             "subject": statement.subject,
@@ -209,7 +209,7 @@ def _packed(statement: Statement) -> None:
     data = statement.data
     chains = rows.chains_by_name(child for child in data["children"] if child.startswith("meter:"))
     Packing.objects.update_or_create(
-        unit_key=subjects.key_of(statement.subject),
+        unit_key=statement.key,
         seq=statement.seq,
         defaults={
             "unit": statement.subject,
@@ -261,15 +261,13 @@ def _inspected(statement: Statement) -> None:
 
 def _shipment(statement: Statement, **values: Any) -> None:
     if statement.subject.startswith("shipment:"):
-        Shipment.objects.update_or_create(
-            subject_key=subjects.key_of(statement.subject), defaults={"subject": statement.subject, **values}
-        )
+        Shipment.objects.update_or_create(subject_key=statement.key, defaults={"subject": statement.subject, **values})
 
 
 def _released(statement: Statement) -> None:
     data = statement.data
     KeyBundle.objects.update_or_create(
-        subject_key=subjects.key_of(statement.subject),
+        subject_key=statement.key,
         defaults={
             "subject": statement.subject,
             "manufacturer": statement.author,
@@ -287,13 +285,13 @@ def _released(statement: Statement) -> None:
 
 
 def _acknowledged(statement: Statement) -> None:
-    KeyBundle.objects.filter(subject_key=subjects.key_of(statement.subject), recipient=statement.author).update(
+    KeyBundle.objects.filter(subject_key=statement.key, recipient=statement.author).update(
         state="acknowledged", acknowledged_seq=statement.seq, acknowledged_at=statement.recorded_at
     )
 
 
 def _revoked(statement: Statement) -> None:
-    KeyBundle.objects.filter(subject_key=subjects.key_of(statement.subject)).update(
+    KeyBundle.objects.filter(subject_key=statement.key).update(
         state="revoked", revoked_seq=statement.seq, revoked_at=statement.recorded_at
     )
 
@@ -312,7 +310,7 @@ _HANDLERS: dict[str, Callable[[Statement], None]] = {
 
 def _correct(statement: Statement) -> int:
     """Judge a correction; if it voids an event, remember the chain anew without it, and tell the meters it reached."""
-    key = subjects.key_of(statement.subject)
+    key = statement.key
     told = facts.chain(statement.subject, to_seq=statement.seq)
     witnesses = Witnesses.of(told)
     seen = [witnesses.fact(entry) if entry.type in vocabulary.load().events else None for entry in told]

@@ -98,6 +98,7 @@ class AppendedEntry(msgspec.Struct, gc=False):
     event_id: str
     event_hash: bytes
     subject: str
+    key: bytes  # of the subject
     seq: int
     prev: bytes | None
     hash: bytes
@@ -112,7 +113,8 @@ class AppendedEntry(msgspec.Struct, gc=False):
 class AppendContext:
     """What holds for all entries of a batch.
 
-    `facts`, by the hash of an entry, is what an applier read out of it: those that run later need not read again.
+    `held` is what the lock hooks hold for the batch, by their own names. `facts`, by the hash of an entry, is what an
+    applier read out of it: those that run later need not read again.
     """
 
     batch_id: str
@@ -120,6 +122,7 @@ class AppendContext:
     issuer: str
     signers: tuple[str, ...]
     recorded_at: datetime
+    held: Mapping[str, Any] = field(default_factory=dict)
     facts: dict[bytes, Any] = field(default_factory=dict)
 
 
@@ -140,7 +143,7 @@ class Appended:
 
 
 Applier = Callable[[AppendContext, Sequence[AppendedEntry]], None]
-LockHook = Callable[[IncomingBatch], datetime | None]
+LockHook = Callable[[IncomingBatch, dict[str, Any]], datetime | None]
 
 _appliers: list[tuple[str, Applier]] = []
 _lock_hooks: list[LockHook] = []
@@ -158,8 +161,8 @@ def register_applier(code_prefix: str, function: Applier) -> None:
 def register_lock(function: LockHook) -> None:
     """Call `function` once the chains are locked and before the time is taken.
 
-    It locks what the batch relies on (signing keys FOR SHARE), may raise Refused, and may return a moment that
-    `recorded_at` must not lie before.
+    It locks what the batch relies on (signing keys FOR SHARE), may raise Refused, may put what it holds into the
+    second argument, `AppendContext.held`, and may return a moment that `recorded_at` must not lie before.
     """
     if function not in _lock_hooks:
         _lock_hooks.append(function)
@@ -246,15 +249,16 @@ def _append(work: _Work, *, look_up: bool) -> Appended:
     ):
         return _replay(batch)
     reach("ledger.append.batch")
-    heads = {head.key: head for head in statements.lock_heads(sorted(set(work.chain_keys)), begun=batch.begun)}
+    heads, newest = statements.lock_heads(sorted(set(work.chain_keys)), begun=batch.begun)
     if not all(key in heads and heads[key].seq >= 0 for key in batch.begun):
         raise ChainsNotBegun
     reach("ledger.append.locked")
-    floors = [moment for hook in _lock_hooks if (moment := hook(batch)) is not None]
+    held: dict[str, Any] = {}
+    floors = [moment for hook in _lock_hooks if (moment := hook(batch, held)) is not None]
     known = statements.known_events(work.event_keys) if look_up else {}
     duplicates, fresh = _separate(work, known)
     _check_expectations(work, fresh, heads)
-    recorded_at = _take_time([head.recorded_at for head in heads.values()], floors)
+    recorded_at = _take_time(newest, floors)
     entries, rows, touched = _build(work, fresh, heads, recorded_at)
     if entries:
         if not statements.claim_event_keys(
@@ -269,7 +273,9 @@ def _append(work: _Work, *, look_up: bool) -> Appended:
         reach("ledger.append.entries")
         statements.move_heads(touched, recorded_at)
         reach("ledger.append.heads")
-        run_appliers(AppendContext(batch.batch_id, batch.author, batch.issuer, batch.signers, recorded_at), entries)
+        run_appliers(
+            AppendContext(batch.batch_id, batch.author, batch.issuer, batch.signers, recorded_at, held), entries
+        )
         reach("ledger.append.applied")
         statements.queue(rows.batch, recorded_at)
     spelled = _spell(entries, recorded_at)
@@ -328,14 +334,14 @@ def _together(problems: Sequence[Refused]) -> Refused:
     return type(first)(first.code, first.detail, index=first.index, pointer=first.pointer, others=tuple(problems[1:]))
 
 
-def _take_time(heads: Sequence[datetime], floors: Sequence[datetime]) -> datetime:
-    """Now, or just after the latest of what must come before: our time never goes back within a chain."""
+def _take_time(newest: datetime, floors: Sequence[datetime]) -> datetime:
+    """Now, or just after `newest`, the latest that stands in a chain: our time never goes back within one."""
     now = clock.now()
     clock_guard.require_plausible(now)
-    newest = max((moment + TICK for moment in heads), default=now)
-    if newest > now:
-        logger.warning("the clock is behind a chain by %s; the chain's time goes on by one microsecond", newest - now)
-    return max(now, newest, *floors)
+    earliest = newest + TICK
+    if earliest > now:
+        logger.warning("the clock is behind a chain by %s; the chain's time goes on by one microsecond", earliest - now)
+    return max(now, earliest, *floors)
 
 
 def _build(
@@ -374,6 +380,7 @@ def _build(
                 event.value["id"],
                 event.event_hash,
                 event.subject,
+                key,
                 seq,
                 prev,
                 head.hash,
@@ -455,6 +462,7 @@ def _replay(batch: IncomingBatch) -> Appended:
                 said["event_id"],
                 bytes.fromhex(said["event_hash"]),
                 said["subject"],
+                row.subject,
                 row.seq,
                 row.prev,
                 row.hash,

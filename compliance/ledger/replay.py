@@ -100,16 +100,13 @@ def _write_batch(folder: Path, batch: str, rows: Sequence[tuple[bytes, dict[str,
     ):
         raise Damaged(f"batch {batch}", "the backup has its events under other signatures")
     entries = [_entry(body, said, author) for body, said in rows]
-    heads = {
-        head.key: head
-        for head in statements.lock_heads(sorted({subjects.key_of(entry.subject) for entry in entries}), begun=())
-    }
+    heads, _ = statements.lock_heads(sorted({entry.key for entry in entries}), begun=())
     for entry in entries:
-        head = heads[subjects.key_of(entry.subject)]
+        head = heads[entry.key]
         if (entry.seq, entry.prev) != (head.seq + 1, head.hash if head.seq >= 0 else None):
             raise Damaged(f"entry {entry.subject}/{entry.seq}", "it does not follow what the backup has of its chain")
         head.seq, head.hash = entry.seq, entry.hash
-    chain_keys = [subjects.key_of(entry.subject) for entry in entries]
+    chain_keys = [entry.key for entry in entries]
     if not statements.claim_event_keys(
         keys=[event_key(author, entry.event_id) for entry in entries],
         event_hashes=[entry.event_hash for entry in entries],
@@ -141,6 +138,7 @@ def _entry(body: bytes, said: dict[str, Any], author: str) -> AppendedEntry:
         event["id"],
         leaf_hash(encode(event)),
         said["subject"],
+        subjects.key_of(said["subject"]),
         said["seq"],
         None if said["prev"] is None else bytes.fromhex(said["prev"]),
         leaf_hash(body),

@@ -108,9 +108,9 @@ def _index(statement: Statement, rows: _Rows) -> None:
         rows.seals += _seals(statement, _SEALS[code])
     if code in _DESTROYED and _DESTROYED[code](data):
         rows.write()
-        KeyRegistryEntry.objects.filter(
-            subject_key=subjects.key_of(statement.subject), destroyed_seq=None, seq__lt=statement.seq
-        ).update(destroyed_seq=statement.seq, destroyed_at=statement.recorded_at)
+        KeyRegistryEntry.objects.filter(subject_key=statement.key, destroyed_seq=None, seq__lt=statement.seq).update(
+            destroyed_seq=statement.seq, destroyed_at=statement.recorded_at
+        )
     handler = _HANDLERS.get(code)
     if handler is not None:
         handler(statement)
@@ -120,7 +120,7 @@ def _visit(statement: Statement, session: str) -> bulk.Row:
     outcome = str(statement.data.get("outcome", ""))[:16]
     return (
         subjects.key_of(session),
-        subjects.key_of(statement.subject),
+        statement.key,
         statement.subject,
         statement.seq,
         statement.type,
@@ -130,7 +130,7 @@ def _visit(statement: Statement, session: str) -> bulk.Row:
 
 
 def _keys(statement: Statement) -> list[bulk.Row]:
-    key = subjects.key_of(statement.subject)
+    key = statement.key
     return [
         (
             key,
@@ -152,7 +152,7 @@ def _keys(statement: Statement) -> list[bulk.Row]:
 
 
 def _seals(statement: Statement, member: str) -> list[bulk.Row]:
-    key = subjects.key_of(statement.subject)
+    key = statement.key
     return [
         (
             key,
@@ -198,7 +198,7 @@ def _reconciled(statement: Statement) -> None:
 
 def _session(statement: Statement, **values: Any) -> None:
     CellSession.objects.update_or_create(
-        subject_key=subjects.key_of(statement.subject),
+        subject_key=statement.key,
         defaults={"subject": statement.subject, **values},
         create_defaults={"subject": statement.subject, "organisation": statement.author, **values},
     )
@@ -207,7 +207,7 @@ def _session(statement: Statement, **values: Any) -> None:
 def _released(statement: Statement) -> None:
     data = statement.data
     FirmwareRelease.objects.update_or_create(
-        subject_key=subjects.key_of(statement.subject),
+        subject_key=statement.key,
         seq=statement.seq,
         defaults={
             "subject": statement.subject,

@@ -18,6 +18,7 @@ from compliance.custody import vocabulary
 from compliance.custody.facts import Statement
 from compliance.custody.lifecycle import Fact, Signer
 from compliance.custody.vocabulary import LINKED
+from compliance.proof.subject import key_of
 from compliance.proof.times import format_time
 
 WORDS = vocabulary.load()
@@ -90,7 +91,8 @@ class Telling:
         seq = self._length.get(subject, 0)
         self._length[subject] = seq + 1
         keyids = tuple(f"sha256:{number}" for number in range(len(fact.signers)))
-        step = Step(Statement(subject, seq, bytes.fromhex(fact.hash), came_at, event, fact.author, keyids), fact)
+        hash_ = bytes.fromhex(fact.hash)
+        step = Step(Statement(subject, key_of(subject), seq, hash_, came_at, event, fact.author, keyids), fact)
         given: list[Verdict] = []
         if isinstance(self.check, EventCheck) and not step.is_link and step.type in self.check.listens_to:
             given = list(self.check.judge(step, self.knowledge))

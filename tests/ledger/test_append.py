@@ -289,7 +289,7 @@ def test_a_lock_hook_can_refuse_and_can_ask_for_a_later_time(factory: Factory) -
     """F48: a key revoked meanwhile refuses the whole batch; what a batch relies on was registered before it."""
     later = clock.now() + timedelta(minutes=5)
 
-    def revoked(batch: IncomingBatch) -> None:
+    def revoked(batch: IncomingBatch, held: dict[str, Any]) -> None:
         assert batch.signers == (factory.key.public.keyid,)
         raise Refused("key.revoked", "revoked a moment ago")
 
@@ -297,7 +297,7 @@ def test_a_lock_hook_can_refuse_and_can_ask_for_a_later_time(factory: Factory) -
     with append.hooks(locks=[revoked]), pytest.raises(Refused):
         factory.send([factory.event(meter(1))])
     assert rows() == before
-    with append.hooks(locks=[lambda _batch: later, lambda _batch: None]):
+    with append.hooks(locks=[lambda *_: later, lambda *_: None]):
         factory.send([factory.event(meter(1))])
     assert selectors.chain(meter(1))[0].recorded_at == later
 

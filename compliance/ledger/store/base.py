@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
+import msgspec
+
 BEFORE_FIRST_ENTRY: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(slots=True)
-class ChainHead:
+class ChainHead(msgspec.Struct, gc=False):
     """A locked chain while a batch is appended: first where it stands, then where it will stand. `seq` -1 is
     "empty".
     """
@@ -23,7 +24,6 @@ class ChainHead:
     key: bytes
     seq: int
     hash: bytes
-    recorded_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,9 @@ class Store(Protocol):
     def without_entries(self, keys: Sequence[bytes]) -> set[bytes]:
         """Those of `keys` whose chain has no entry yet. The others have one for ever."""
 
-    def lock_heads(self, keys: Sequence[bytes], *, begun: Container[bytes]) -> list[ChainHead]:
-        """Make the heads that do not exist, then lock all of `keys` (sorted, distinct) in that order.
+    def lock_heads(self, keys: Sequence[bytes], *, begun: Container[bytes]) -> tuple[dict[bytes, ChainHead], datetime]:
+        """Make the heads that do not exist, then lock all of `keys` (sorted, distinct) in that order. Gives them by
+        key, and the latest time at which something was recorded in one of these chains.
 
         Those in `begun` exist or were taken to: they are not made, and where there are none, none come back.
         """

@@ -119,14 +119,17 @@ class PostgresStore:
             opened.execute(_WITHOUT_ENTRIES, (KeyArray(keys),))
             return {key for (key,) in opened.fetchall()}
 
-    def lock_heads(self, keys: Sequence[bytes], *, begun: Container[bytes]) -> list[ChainHead]:
+    def lock_heads(self, keys: Sequence[bytes], *, begun: Container[bytes]) -> tuple[dict[bytes, ChainHead], datetime]:
         """New heads first: made last, with final values, two batches on crossing new subjects deadlock."""
         new = [key for key in keys if key not in begun]
         with preparing_cursor(self._wrapper) as opened:
             if new:
                 opened.execute(_CLAIM_HEADS, (BEFORE_FIRST_ENTRY, KeyArray(new)))
+            opened.adapters.register_loader("timestamptz", Int8BinaryLoader)
             opened.execute(_LOCK_HEADS, (KeyArray(keys),))
-            return [ChainHead(*row) for row in opened.fetchall()]
+            rows = opened.fetchall()
+        newest = max((row[3] for row in rows), default=microseconds(BEFORE_FIRST_ENTRY))
+        return {row[0]: ChainHead(*row[:3]) for row in rows}, POSTGRES_EPOCH + timedelta(microseconds=newest)
 
     def known_events(self, keys: Sequence[bytes]) -> dict[bytes, KnownEvent]:
         """By primary key."""

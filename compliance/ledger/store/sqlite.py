@@ -63,14 +63,10 @@ class SqliteStore:
         statement = "SELECT subject FROM ledger_head WHERE seq >= 0 AND subject IN"
         return set(keys).difference(key for (key,) in _select_in(statement, keys))
 
-    def lock_heads(self, keys: Sequence[bytes], *, begun: Container[bytes]) -> list[ChainHead]:
+    def lock_heads(self, keys: Sequence[bytes], *, begun: Container[bytes]) -> tuple[dict[bytes, ChainHead], datetime]:
         """The write lock is the lock."""
-        found = {
-            key: ChainHead(key, seq, hash_, _moment(recorded_at))
-            for key, seq, hash_, recorded_at in _select_in(
-                "SELECT subject, seq, hash, recorded_at FROM ledger_head WHERE subject IN", keys
-            )
-        }
+        rows = list(_select_in("SELECT subject, seq, hash, recorded_at FROM ledger_head WHERE subject IN", keys))
+        found = {key: ChainHead(key, seq, hash_) for key, seq, hash_, _ in rows}
         new = [key for key in keys if key not in found and key not in begun]
         moment = _text(BEFORE_FIRST_ENTRY)
         with connection.cursor() as cursor:
@@ -78,8 +74,8 @@ class SqliteStore:
                 "INSERT INTO ledger_head (subject, seq, hash, recorded_at) VALUES (%s, -1, %s, %s)",
                 [(key, b"", moment) for key in new],
             )
-        found.update((key, ChainHead(key, -1, b"", BEFORE_FIRST_ENTRY)) for key in new)
-        return list(found.values())
+        found.update((key, ChainHead(key, -1, b"")) for key in new)
+        return found, max((_moment(recorded_at) for _, _, _, recorded_at in rows), default=BEFORE_FIRST_ENTRY)
 
     def known_events(self, keys: Sequence[bytes]) -> dict[bytes, KnownEvent]:
         """By primary key."""
