@@ -56,10 +56,9 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+BEFORE_FIRST: Final = -1  # seq of the head of a chain without entries
 TICK: Final = timedelta(microseconds=1)  # the finest step of recorded_at
-MAX_SPARED_RACES: Final = (
-    5  # how often another batch may take one of our event ids while we wait, before it is an error
-)
+MAX_SPARED_RACES: Final = 20  # lost to batches that were in flight at once: more workers than a machine has cores
 
 
 class IncomingEvent(msgspec.Struct, frozen=True, gc=False):
@@ -206,13 +205,15 @@ def append_batch(batch: IncomingBatch, *, refused: Mapping[int, str] | None = No
     for race in range(MAX_SPARED_RACES):
         try:
             return _append(work, look_up=race > 0)
-        except _EventKeyTaken:
+        except _OvertakenByAnother:
             continue
-    raise Conflict("event.conflict", "other batches keep recording the same event ids; send the batch again")
+    raise Conflict("event.conflict", "other batches keep recording the same events or chains; send the batch again")
 
 
-class _EventKeyTaken(Exception):
-    """An event id of the batch is on record. Everything is rolled back, and the next round looks which."""
+class _OvertakenByAnother(Exception):
+    """An event id of the batch is on record, or another batch began one of its chains while this one was built.
+    Everything is rolled back, and the next round sees what is there.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,10 +231,10 @@ class _Work:
         if sorted([*indexes, *refused]) != list(range(len(batch.event_hashes))) or indexes != sorted(indexes):
             raise ValueError("every position of the batch is either refused or an event, in order")
         key_by_subject = {text: key_of(text) for text in {event.subject for event in batch.events}}
-        event_keys = [event_key(batch.author, event.value["id"]) for event in batch.events]
-        if len(set(event_keys)) < len(event_keys):
+        found = event_keys(batch.author, [event.value["id"] for event in batch.events])
+        if len(set(found)) < len(found):
             raise Refused("event.id_twice", "one event id occurs twice in the batch")
-        return cls(batch, dict(refused), [key_by_subject[event.subject] for event in batch.events], event_keys)
+        return cls(batch, dict(refused), [key_by_subject[event.subject] for event in batch.events], found)
 
 
 @unit_of_work()
@@ -249,9 +250,11 @@ def _append(work: _Work, *, look_up: bool) -> Appended:
     ):
         return _replay(batch)
     reach("ledger.append.batch")
-    heads, newest = statements.lock_heads(sorted(set(work.chain_keys)), begun=batch.begun)
-    if not all(key in heads and heads[key].seq >= 0 for key in batch.begun):
+    keys = sorted(set(work.chain_keys))
+    locked, newest = statements.lock_heads(keys)
+    if not batch.begun <= locked.keys():
         raise ChainsNotBegun
+    heads = {key: locked.get(key) or ChainHead(key, BEFORE_FIRST, b"") for key in keys}
     reach("ledger.append.locked")
     held: dict[str, Any] = {}
     floors = [moment for hook in _lock_hooks if (moment := hook(batch, held)) is not None]
@@ -261,17 +264,23 @@ def _append(work: _Work, *, look_up: bool) -> Appended:
     recorded_at = _take_time(newest, floors)
     entries, rows, touched = _build(work, fresh, heads, recorded_at)
     if entries:
+        made = [head for head in touched if head.key not in locked]
+        moved = [head for head in touched if head.key in locked]
+        if made and not statements.add_heads(made, recorded_at):
+            raise _OvertakenByAnother
+        reach("ledger.append.new_heads")
         if not statements.claim_event_keys(
             keys=[work.event_keys[position] for position in fresh],
             event_hashes=[entry.event_hash for entry in entries],
             subjects=rows.subjects,
             seqs=rows.seqs,
         ):
-            raise _EventKeyTaken
+            raise _OvertakenByAnother
         reach("ledger.append.event_keys")
         statements.insert_entries(rows)
         reach("ledger.append.entries")
-        statements.move_heads(touched, recorded_at)
+        if moved:
+            statements.move_heads(moved, recorded_at)
         reach("ledger.append.heads")
         run_appliers(
             AppendContext(batch.batch_id, batch.author, batch.issuer, batch.signers, recorded_at, held), entries
@@ -347,7 +356,7 @@ def _take_time(newest: datetime, floors: Sequence[datetime]) -> datetime:
 def _build(
     work: _Work, fresh: Sequence[int], heads: Mapping[bytes, ChainHead], recorded_at: datetime
 ) -> tuple[list[AppendedEntry], EntryRows, list[ChainHead]]:
-    """The entries of the events at `fresh`, their rows, and the heads they move, already moved."""
+    """The entries of the events at `fresh`, their rows, and the heads they move, already moved, sorted by key."""
     batch_id, author, events = work.batch.batch_id, work.batch.author, work.batch.events
     template = entry_format.Template(batch_id=batch_id, recorded_at=format_time(recorded_at))
     salts = os.urandom(entry_format.SALT_BYTES * len(fresh))
@@ -401,7 +410,7 @@ def _build(
         bodies=[entry.body for entry in entries],
         indexes=[entry.index for entry in entries],
     )
-    return entries, rows, list(touched.values())
+    return entries, rows, [touched[key] for key in sorted(touched)]
 
 
 def run_appliers(context: AppendContext, entries: Sequence[AppendedEntry]) -> None:

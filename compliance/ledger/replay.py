@@ -17,11 +17,11 @@ from django.conf import settings
 
 from compliance.jobs import clock
 from compliance.ledger import keys, selectors, store, tiles
-from compliance.ledger.append import AppendContext, AppendedEntry, event_key, run_appliers
+from compliance.ledger.append import BEFORE_FIRST, AppendContext, AppendedEntry, event_key, run_appliers
 from compliance.ledger.errors import Damaged, StateRefused
 from compliance.ledger.models import Entry, EventKey, LeafRange, LogState, Pending, Receipt
 from compliance.ledger.signer import Signed
-from compliance.ledger.store import EntryRows
+from compliance.ledger.store import ChainHead, EntryRows
 from compliance.ledger.transactions import unit_of_work
 from compliance.proof import batch as batch_format
 from compliance.proof import dsse, layout, merkle
@@ -100,7 +100,9 @@ def _write_batch(folder: Path, batch: str, rows: Sequence[tuple[bytes, dict[str,
     ):
         raise Damaged(f"batch {batch}", "the backup has its events under other signatures")
     entries = [_entry(body, said, author) for body, said in rows]
-    heads, _ = statements.lock_heads(sorted({entry.key for entry in entries}), begun=())
+    chains = sorted({entry.key for entry in entries})
+    locked, _ = statements.lock_heads(chains)
+    heads = {key: locked.get(key) or ChainHead(key, BEFORE_FIRST, b"") for key in chains}
     for entry in entries:
         head = heads[entry.key]
         if (entry.seq, entry.prev) != (head.seq + 1, head.hash if head.seq >= 0 else None):
@@ -126,7 +128,8 @@ def _write_batch(folder: Path, batch: str, rows: Sequence[tuple[bytes, dict[str,
             indexes=[entry.index for entry in entries],
         )
     )
-    statements.move_heads(list(heads.values()), recorded_at)
+    statements.add_heads([heads[key] for key in chains if key not in locked], recorded_at)
+    statements.move_heads(list(locked.values()), recorded_at)
     run_appliers(AppendContext(batch, author, payload["issuer"], signers, recorded_at), entries)
     Receipt.objects.create(batch=batch_id, first=0, envelope=_receipt(batch, hashes, entries, recorded_at))
 

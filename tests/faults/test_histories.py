@@ -78,6 +78,21 @@ def test_fifty_appends_to_one_meter_at_once(factory: Factory) -> None:
     require_sound()
 
 
+def test_batches_that_begin_the_same_chains_at_once(factory: Factory) -> None:
+    """G5: each crosses several others on chains that nobody has heard of; none is refused, no chain is begun twice."""
+    width, step, number = 12, 4, 10
+    batches = [
+        factory.sign([factory.event(meter(at)) for at in range(first * step + width - 1, first * step - 1, -1)])
+        for first in range(number)
+    ]
+    together([lambda signed=signed: append_batch(received(signed)) for signed in batches])  # type: ignore[misc]
+    for at in range((number - 1) * step + width):
+        told = sum(first * step <= at < first * step + width for first in range(number))
+        assert [entry.seq for entry in selectors.chain(meter(at))] == list(range(told))
+    tasks.integrate_and_publish()
+    require_sound()
+
+
 def test_of_those_that_name_the_head_one_wins(factory: Factory) -> None:
     """Ten corrections of the same state: the first is recorded, the others are told that the chain moved."""
     first = factory.send([factory.event(meter(1))]).entries[0]

@@ -4,7 +4,7 @@
 parallel sequences, one element an entry or a chain, because a thousand small objects cost more than the statement.
 """
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -80,11 +80,14 @@ class Store(Protocol):
     def without_entries(self, keys: Sequence[bytes]) -> set[bytes]:
         """Those of `keys` whose chain has no entry yet. The others have one for ever."""
 
-    def lock_heads(self, keys: Sequence[bytes], *, begun: Container[bytes]) -> tuple[dict[bytes, ChainHead], datetime]:
-        """Make the heads that do not exist, then lock all of `keys` (sorted, distinct) in that order. Gives them by
-        key, and the latest time at which something was recorded in one of these chains.
+    def lock_heads(self, keys: Sequence[bytes]) -> tuple[dict[bytes, ChainHead], datetime]:
+        """Lock the heads of `keys` (sorted, distinct) in that order. Gives those that there are, and the latest time at
+        which something was recorded in one of these chains.
+        """
 
-        Those in `begun` exist or were taken to: they are not made, and where there are none, none come back.
+    def add_heads(self, heads: Sequence[ChainHead], recorded_at: datetime) -> bool:
+        """Insert heads of new chains, sorted by key; False if one was made meanwhile, and then the transaction cannot
+        be committed.
         """
 
     def known_events(self, keys: Sequence[bytes]) -> dict[bytes, KnownEvent]:

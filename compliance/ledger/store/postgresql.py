@@ -1,10 +1,7 @@
-"""The append on PostgreSQL: packed binary arrays (`packed.py`) and binary COPY.
-
-Why claiming new heads comes before any row lock is told, and measured, in docs/ledger.md.
-"""
+"""The append on PostgreSQL: packed binary arrays (`packed.py`) and binary COPY."""
 
 import struct
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -30,10 +27,9 @@ _CLAIM_BATCH: Final = (
     "INSERT INTO ledger_batch (id, payload_sha256, envelope, event_hashes) VALUES (%s, %s, %s, %s) "
     "ON CONFLICT DO NOTHING"
 )
-_CLAIM_HEADS: Final = (
+_ADD_HEADS: Final = (
     "INSERT INTO ledger_head (subject, seq, hash, recorded_at) "
-    "SELECT u.key, -1, ''::bytea, %s FROM unnest(%s) u(key) "
-    "WHERE NOT EXISTS (SELECT 1 FROM ledger_head h WHERE h.subject = u.key) ORDER BY u.key ON CONFLICT DO NOTHING"
+    "SELECT u.key, u.seq, u.hash, %s FROM unnest(%s, %s, %s) u(key, seq, hash) ON CONFLICT DO NOTHING"
 )
 _WITHOUT_ENTRIES: Final = (
     "SELECT u.key FROM unnest(%s) u(key) "
@@ -119,17 +115,21 @@ class PostgresStore:
             opened.execute(_WITHOUT_ENTRIES, (KeyArray(keys),))
             return {key for (key,) in opened.fetchall()}
 
-    def lock_heads(self, keys: Sequence[bytes], *, begun: Container[bytes]) -> tuple[dict[bytes, ChainHead], datetime]:
-        """New heads first: made last, with final values, two batches on crossing new subjects deadlock."""
-        new = [key for key in keys if key not in begun]
+    def lock_heads(self, keys: Sequence[bytes]) -> tuple[dict[bytes, ChainHead], datetime]:
+        """One statement."""
         with preparing_cursor(self._wrapper) as opened:
-            if new:
-                opened.execute(_CLAIM_HEADS, (BEFORE_FIRST_ENTRY, KeyArray(new)))
             opened.adapters.register_loader("timestamptz", Int8BinaryLoader)
             opened.execute(_LOCK_HEADS, (KeyArray(keys),))
             rows = opened.fetchall()
         newest = max((row[3] for row in rows), default=microseconds(BEFORE_FIRST_ENTRY))
         return {row[0]: ChainHead(*row[:3]) for row in rows}, POSTGRES_EPOCH + timedelta(microseconds=newest)
+
+    def add_heads(self, heads: Sequence[ChainHead], recorded_at: datetime) -> bool:
+        """In the order of their keys: two batches on crossing new chains wait for each other at most one way."""
+        keys, seqs, hashes = _arrays_of(heads)
+        with preparing_cursor(self._wrapper) as opened:
+            opened.execute(_ADD_HEADS, (recorded_at, keys, seqs, hashes))
+            return opened.rowcount == len(heads)
 
     def known_events(self, keys: Sequence[bytes]) -> dict[bytes, KnownEvent]:
         """By primary key."""
@@ -165,9 +165,7 @@ class PostgresStore:
 
     def move_heads(self, heads: Sequence[ChainHead], recorded_at: datetime) -> None:
         """One UPDATE from packed arrays."""
-        keys = KeyArray([head.key for head in heads])
-        seqs = Int4Array([head.seq for head in heads])
-        hashes = KeyArray([head.hash for head in heads])
+        keys, seqs, hashes = _arrays_of(heads)
         with preparing_cursor(self._wrapper) as opened:
             opened.execute(_MOVE_HEADS, (recorded_at, keys, seqs, hashes))
             if opened.rowcount != len(heads):
@@ -182,6 +180,11 @@ class PostgresStore:
         """As bytes: half a megabyte written as SQL text costs more than the entries."""
         with preparing_cursor(self._wrapper) as opened:
             opened.execute(_INSERT_RECEIPT, (batch, first, envelope))
+
+
+def _arrays_of(heads: Sequence[ChainHead]) -> tuple[KeyArray, Int4Array, KeyArray]:
+    keys = KeyArray([head.key for head in heads])
+    return keys, Int4Array([head.seq for head in heads]), KeyArray([head.hash for head in heads])
 
 
 def _encode_event_keys(

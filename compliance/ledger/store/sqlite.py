@@ -1,6 +1,6 @@
 """The append on SQLite. BEGIN IMMEDIATE holds the one write lock, so nothing here can be overtaken."""
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -63,19 +63,21 @@ class SqliteStore:
         statement = "SELECT subject FROM ledger_head WHERE seq >= 0 AND subject IN"
         return set(keys).difference(key for (key,) in _select_in(statement, keys))
 
-    def lock_heads(self, keys: Sequence[bytes], *, begun: Container[bytes]) -> tuple[dict[bytes, ChainHead], datetime]:
+    def lock_heads(self, keys: Sequence[bytes]) -> tuple[dict[bytes, ChainHead], datetime]:
         """The write lock is the lock."""
         rows = list(_select_in("SELECT subject, seq, hash, recorded_at FROM ledger_head WHERE subject IN", keys))
-        found = {key: ChainHead(key, seq, hash_) for key, seq, hash_, _ in rows}
-        new = [key for key in keys if key not in found and key not in begun]
-        moment = _text(BEFORE_FIRST_ENTRY)
+        newest = max((_moment(recorded_at) for _, _, _, recorded_at in rows), default=BEFORE_FIRST_ENTRY)
+        return {key: ChainHead(key, seq, hash_) for key, seq, hash_, _ in rows}, newest
+
+    def add_heads(self, heads: Sequence[ChainHead], recorded_at: datetime) -> bool:
+        """Under the write lock nobody else makes one."""
+        moment = _text(recorded_at)
         with connection.cursor() as cursor:
             cursor.executemany(
-                "INSERT INTO ledger_head (subject, seq, hash, recorded_at) VALUES (%s, -1, %s, %s)",
-                [(key, b"", moment) for key in new],
+                "INSERT INTO ledger_head (subject, seq, hash, recorded_at) VALUES (%s, %s, %s, %s)",
+                [(head.key, head.seq, head.hash, moment) for head in heads],
             )
-        found.update((key, ChainHead(key, -1, b"")) for key in new)
-        return found, max((_moment(recorded_at) for _, _, _, recorded_at in rows), default=BEFORE_FIRST_ENTRY)
+        return True
 
     def known_events(self, keys: Sequence[bytes]) -> dict[bytes, KnownEvent]:
         """By primary key."""
