@@ -28,7 +28,7 @@ from compliance.proof.subject import key_of
 from compliance.proof.verify import verify_file
 from tests.ledger.world import Factory, found, meter, received
 
-pytestmark = [pytest.mark.django_db, pytest.mark.both_engines]
+pytestmark = [pytest.mark.slow, pytest.mark.django_db, pytest.mark.both_engines]
 
 
 @pytest.fixture
