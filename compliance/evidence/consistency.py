@@ -2,7 +2,7 @@
 
 Three comparisons: every blob is re-hashed; every row is held against the entries of its chain, in every column that the
 chain or the manifest gives; and every chain of evidence in the log must have its row, every file and link its evidence.
-Nothing gives the row numbers and `Evidence.scan`: docs/evidence.md says so.
+Nothing gives the row numbers of files and links, which say nothing: docs/evidence.md.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 from compliance.accounts.models import ApiKey, Membership
 from compliance.evidence import storage
 from compliance.evidence.manifest import log_files, manifest_of
-from compliance.evidence.models import Evidence, EvidenceFile, EvidenceLink, State
+from compliance.evidence.models import Evidence, EvidenceFile, EvidenceLink, Scan, State
 from compliance.ledger import selectors as ledger
 from compliance.ledger.fsck import Problem
 from compliance.ledger.models import Entry
@@ -70,6 +70,8 @@ def _compare_with_log(evidence: Evidence) -> Iterator[Problem]:
         yield Problem("evidence.received_at", place, f"the log says that it was received at {said['occurred_at']}")
     if not _is_submitter(evidence, said["actor"]):
         yield Problem("evidence.submitter", place, "somebody else than in the log stands as the submitter")
+    if evidence.scan != Scan.UNSCANNED:
+        yield Problem("evidence.scan", place, f"it says {evidence.scan}, but no scanner is connected")
     yield from _compare_decisions(evidence, chain, place)
 
 

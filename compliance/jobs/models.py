@@ -1,4 +1,8 @@
-"""The job table. It is the truth about background work; a broker only says when to look."""
+"""The job table, and what background work remembers from one time to the next.
+
+The job table is the truth about background work; a broker only says when to look. Nothing here is record: all of it may
+be lost, and what was recorded is still there and provable.
+"""
 
 from django.db import models
 
@@ -81,6 +85,33 @@ class PeriodicRun(models.Model):
     due_at = models.DateTimeField()
     last_started_at = models.DateTimeField(null=True, blank=True)
     last_failure = models.TextField(default="", blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SignOfLife(models.Model):
+    """The latest moment that something is known to have lived through, by its own word."""
+
+    name = models.CharField(primary_key=True, max_length=80)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Waiting(models.Model):
+    """Something outside does not answer: since when, how often it was asked, when it is asked again, and what it said.
+
+    The row goes when there is an answer.
+    """
+
+    name = models.CharField(primary_key=True, max_length=80)
+    since = models.DateTimeField()
+    attempts = models.PositiveIntegerField(default=0)
+    next_try_at = models.DateTimeField()
+    failure = models.TextField(default="", blank=True)
+    alarmed_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return self.name

@@ -18,6 +18,7 @@ from django.conf import settings
 
 from compliance.jobs import clock
 from compliance.jobs.failpoints import reach
+from compliance.jobs.models import Waiting
 from compliance.ledger import files, mirror, selectors, tiles
 from compliance.ledger.models import Anchoring, TimeToken
 from compliance.ledger.transactions import unit_of_work
@@ -34,6 +35,7 @@ FIRST_PAUSE: Final = timedelta(seconds=5)  # doubles: an authority that is away 
 LONGEST_PAUSE: Final = timedelta(minutes=5)
 ALARM_AFTER: Final = timedelta(hours=1)
 CLOCKS_APART: Final = timedelta(minutes=5)  # more, and either the authority's clock or ours tells nothing
+_WAITING: Final = "ledger.anchor"
 
 
 class AuthorityAway(Exception):
@@ -91,13 +93,13 @@ def anchor() -> TimeToken | None:
     latest = selectors.latest_checkpoint()
     if latest is None or not _authorities or mirror.is_mirror():
         return None
-    state = Anchoring.objects.filter(id=1).first() or Anchoring(id=1)
     newest = TimeToken.objects.order_by("-number").first()
     if newest is not None and newest.note == latest.note:
         _show(newest)
         return None
     now = clock.now()
-    if state.next_try_at is not None and now < state.next_try_at <= now + LONGEST_PAUSE:
+    waiting = Waiting.objects.filter(name=_WAITING).first() or Waiting(name=_WAITING, since=now, next_try_at=now)
+    if now < waiting.next_try_at <= now + LONGEST_PAUSE:
         return None
     try:
         token = _authorities[0].stamp(latest.note.encode())
@@ -106,7 +108,7 @@ def anchor() -> TimeToken | None:
     except NoAuthority:
         return None
     except (AuthorityAway, ProofError) as error:
-        _wait(state, now, str(error))
+        _wait(waiting, now, str(error))
         return None
     stored = _keep(latest.size, latest.note, token)
     reach("ledger.anchors.stored")
@@ -143,16 +145,16 @@ def tokens_over(size: int, note: str) -> list[bytes]:
 
 def standing() -> Standing:
     """For pages and the operator."""
-    state = Anchoring.objects.filter(id=1).first()
-    newest = TimeToken.objects.filter(number=state.tokens).first() if state and state.tokens else None
+    newest = TimeToken.objects.order_by("-number").first()
+    waiting = Waiting.objects.filter(name=_WAITING).first()
     stamp = _stated(newest) if newest is not None else None
     return Standing(
         stamped_at=stamp.time if stamp else None,
         size=newest.size if newest is not None else None,
         authority=stamp.authority if stamp else "",
         note=newest.note if newest is not None else "",
-        pending_since=state.pending_since if state else None,
-        failure=state.failure if state else "",
+        pending_since=waiting.since if waiting else None,
+        failure=waiting.failure if waiting else "",
     )
 
 
@@ -163,18 +165,17 @@ def _stated(row: TimeToken) -> TimeStamp | None:
         return None
 
 
-def _wait(state: Anchoring, now: datetime, failure: str) -> None:
+def _wait(waiting: Waiting, now: datetime, failure: str) -> None:
     """Remember that it failed, and say so; after an hour, and every hour from then on, as an alarm."""
-    state.pending_since = state.pending_since or now
-    pause = min(FIRST_PAUSE * 2 ** min(state.attempts, 10), LONGEST_PAUSE)
-    state.attempts += 1
-    state.next_try_at = now + pause
-    state.failure = failure[:1_000]
-    logger.warning("anchor pending since %s: %s", f"{state.pending_since:%Y-%m-%d %H:%M:%S}", failure)
-    if now - state.pending_since >= ALARM_AFTER and (state.alarmed_at is None or now - state.alarmed_at >= ALARM_AFTER):
-        state.alarmed_at = now
-        logger.error("no time stamp over a checkpoint since %s: %s", f"{state.pending_since:%Y-%m-%d %H:%M}", failure)
-    state.save()
+    pause = min(FIRST_PAUSE * 2 ** min(waiting.attempts, 10), LONGEST_PAUSE)
+    waiting.attempts += 1
+    waiting.next_try_at = now + pause
+    waiting.failure = failure[:1_000]
+    logger.warning("anchor pending since %s: %s", f"{waiting.since:%Y-%m-%d %H:%M:%S}", failure)
+    if now - (waiting.alarmed_at or waiting.since) >= ALARM_AFTER:
+        waiting.alarmed_at = now
+        logger.error("no time stamp over a checkpoint since %s: %s", f"{waiting.since:%Y-%m-%d %H:%M}", failure)
+    waiting.save()
 
 
 @unit_of_work()
@@ -182,9 +183,8 @@ def _keep(size: int, note: str, token: bytes) -> TimeToken:
     """Store the token under the next number, and how many there are: one that vanishes is missed."""
     state, _ = Anchoring.objects.select_for_update().get_or_create(id=1)
     stored = TimeToken.objects.create(number=state.tokens + 1, size=size, note=note, token=token)
-    Anchoring.objects.filter(id=1).update(
-        tokens=stored.number, pending_since=None, attempts=0, next_try_at=None, failure="", alarmed_at=None
-    )
+    Anchoring.objects.filter(id=1).update(tokens=stored.number)
+    Waiting.objects.filter(name=_WAITING).delete()
     return stored
 
 

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 
 from compliance.jobs.failpoints import reach
-from compliance.ledger import export, files, fsck, key_history, keys, mirror, signer, tiles
+from compliance.ledger import clock_guard, export, files, fsck, key_history, keys, mirror, signer, tiles
 from compliance.ledger.append import event_key
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.models import (
@@ -315,7 +315,8 @@ def _write_rows(checked: _Checked) -> int:
     Anchoring.objects.create(id=1, tokens=len(checked.stamps))
     edge = merkle.RightEdge()
     edge.extend(checked.leaves)
-    LogState.objects.create(size=edge.size, root=edge.root(), right_edge=edge.to_bytes(), seen_at=newest)
+    LogState.objects.create(size=edge.size, root=edge.root(), right_edge=edge.to_bytes())
+    clock_guard.remember(newest)
     return len(batches)
 
 
@@ -390,7 +391,7 @@ def _write_files(folder: Path, checked: _Checked) -> None:
         signed=_signed_part(checked.checkpoints[size], checked.checkpoint.origin),
         edge=merkle.RightEdge.from_bytes(state.right_edge),
         number=len(checked.checkpoints),
-        at=state.seen_at,
+        at=clock_guard.latest_seen(),
     )
     if not keys.known(keys.LOG):
         mirror.mark(size=size)

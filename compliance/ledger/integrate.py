@@ -15,7 +15,6 @@ from typing import Any, Final
 import orjson
 from django.db import connection
 
-from compliance.jobs import clock
 from compliance.jobs.failpoints import reach
 from compliance.ledger import clock_guard
 from compliance.ledger.errors import Damaged
@@ -81,7 +80,7 @@ def _integrate_round() -> int:
         :BATCHES_A_ROUND
     ]
     ranges, newest = _index(edge, waiting)
-    _move_on(state, edge, ranges, newest)
+    _move_on(edge, ranges, newest)
     reach("ledger.integrate.commit")
     return edge.size - state.size if ranges else 0
 
@@ -171,16 +170,14 @@ def _fits(rows: Sequence[_Row], ends: dict[bytes, tuple[int, bytes]]) -> bool:
     return True
 
 
-def _move_on(state: LogState, edge: merkle.RightEdge, ranges: Sequence[LeafRange], newest: datetime | None) -> None:
+def _move_on(edge: merkle.RightEdge, ranges: Sequence[LeafRange], newest: datetime | None) -> None:
     """Write the new state. The clock's sign of life goes with it, unless the clock has jumped."""
-    seen_at = clock_guard.next_sign_of_life(state.seen_at, clock.now(), newest)
+    clock_guard.give_sign(newest)
     if not ranges:
-        if seen_at - state.seen_at > clock_guard.SIGN_OF_LIFE_EVERY:
-            LogState.objects.filter(id=1).update(seen_at=seen_at)
         return
     LeafRange.objects.bulk_create(ranges)
     reach("ledger.integrate.ranges")
     Pending.objects.filter(batch__in=[item.batch for item in ranges]).delete()
     reach("ledger.integrate.pending")
-    LogState.objects.filter(id=1).update(size=edge.size, root=edge.root(), right_edge=edge.to_bytes(), seen_at=seen_at)
+    LogState.objects.filter(id=1).update(size=edge.size, root=edge.root(), right_edge=edge.to_bytes())
     reach("ledger.integrate.state")

@@ -3,7 +3,8 @@
 The stored bytes (`Entry.body`, `Batch.envelope`, `Checkpoint.note`, `Receipt.envelope`) are the truth; every column
 beside them is an index that `manage.py fsck` compares with the bytes. `INSERT_ONLY` tables carry guards
 (`guards.py`), are written by `append`, `integrate` and `publish` alone and refer to each other by key without foreign
-keys: rows of one subject must be able to live on another machine than those of the next.
+keys: rows of one subject must be able to live on another machine than those of the next. Every column here is one that
+`fsck` can tell from the log; what the worker only remembers stands in the tables of `jobs`.
 """
 
 from typing import ClassVar
@@ -138,15 +139,10 @@ class TimeToken(models.Model):
 
 
 class Anchoring(models.Model):
-    """The one row that says how many tokens there are, and whether a checkpoint waits for one."""
+    """The one row that says how many tokens there are."""
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     tokens = models.BigIntegerField(default=0)
-    pending_since = models.DateTimeField(null=True)
-    attempts = models.IntegerField(default=0)
-    next_try_at = models.DateTimeField(null=True)
-    failure = models.TextField(default="")
-    alarmed_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "ledger_anchoring"
@@ -172,15 +168,12 @@ class Head(models.Model):
 
 
 class LogState(models.Model):
-    """The one row that says how far the log was integrated, and the latest time this log is known to have lived
-    through.
-    """
+    """The one row that says how far the log was integrated."""
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     size = models.BigIntegerField()
     root = BytesField(max_length=HASH_BYTES)
     right_edge = BytesField()
-    seen_at = models.DateTimeField()
 
     class Meta:
         db_table = "ledger_log_state"

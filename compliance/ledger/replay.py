@@ -16,7 +16,7 @@ import orjson
 from django.conf import settings
 
 from compliance.jobs import clock
-from compliance.ledger import keys, selectors, store, tiles
+from compliance.ledger import clock_guard, keys, selectors, store, tiles
 from compliance.ledger.append import BEFORE_FIRST, AppendContext, AppendedEntry, event_key, run_appliers
 from compliance.ledger.errors import Damaged, StateRefused
 from compliance.ledger.models import Entry, EventKey, LeafRange, LogState, Pending, Receipt
@@ -69,7 +69,7 @@ def checkpoints_lost() -> int:
 
 @unit_of_work()
 def _write(folder: Path, state: LogState, size: int, edge: merkle.RightEdge) -> None:
-    position, newest = state.size, state.seen_at
+    position, newest = state.size, clock_guard.latest_seen()
     entries = ((body, entry_format.read(body)) for body in _bodies(folder, state.size, size))
     for batch, group in groupby(entries, key=lambda pair: pair[1]["batch"]):
         rows = list(group)
@@ -78,7 +78,8 @@ def _write(folder: Path, state: LogState, size: int, edge: merkle.RightEdge) -> 
         Pending.objects.filter(batch=bytes.fromhex(batch)).delete()
         position += len(rows)
         newest = max(newest, parse_time(rows[0][1]["recorded_at"]))
-    LogState.objects.filter(id=1).update(size=size, root=edge.root(), right_edge=edge.to_bytes(), seen_at=newest)
+    LogState.objects.filter(id=1).update(size=size, root=edge.root(), right_edge=edge.to_bytes())
+    clock_guard.remember(newest)
 
 
 def _write_batch(folder: Path, batch: str, rows: Sequence[tuple[bytes, dict[str, Any]]]) -> None:

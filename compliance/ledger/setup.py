@@ -12,7 +12,7 @@ from django.conf import settings
 
 from compliance.jobs import clock
 from compliance.jobs.failpoints import reach
-from compliance.ledger import files, key_history, keys, post_quantum_key, witnesses
+from compliance.ledger import clock_guard, files, key_history, keys, post_quantum_key, witnesses
 from compliance.ledger.append import Appended, PlatformLog, platform_batch
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.models import LogState
@@ -65,7 +65,8 @@ def create_log() -> bool:
 def _record_creation() -> Appended:
     now = clock.now()
     with platform_batch(actor=PLATFORM_ACTOR) as log:
-        LogState.objects.create(size=0, root=merkle.EMPTY_ROOT, right_edge=merkle.RightEdge().to_bytes(), seen_at=now)
+        LogState.objects.create(size=0, root=merkle.EMPTY_ROOT, right_edge=merkle.RightEdge().to_bytes())
+        clock_guard.remember(now)
         _say_what_log_this_is(log)
         _say_who_operates_it(log, now)
     if log.appended is None:

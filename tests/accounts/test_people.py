@@ -335,7 +335,6 @@ class TestBruteForce:
             assert self.attempt("mei", "wrong", forwarded_for=f"203.0.113.{number}") is None
         assert self.attempt("mei", world.PASSWORD, forwarded_for="203.0.113.99") is None
 
-    @pytest.mark.slow
     def test_a_thousand_guesses_never_get_in(self, acme):
         world.person("mei", acme, "member")
         assert not any(self.attempt("mei", f"guess-{number}") for number in range(1_000))

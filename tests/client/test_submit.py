@@ -19,7 +19,7 @@ from compliance.proof import batch
 from tests.client.conftest import Sender
 from tests.client.front import BUSY, DROP, FAULT, FORGE_RECEIPT, FULL, LOSE_ANSWER, REQUEST_ID, SLOW_DOWN, front
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_engines]
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True), pytest.mark.both_engines]
 EVENTS = 8
 
 

@@ -21,7 +21,8 @@ from tests.services.process import free_port, running
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "manufacturers" / "sending-events.md"
-pytestmark = pytest.mark.timeout(480)  # some thirty processes one after the other; on a busy machine each takes seconds
+# Some thirty processes one after the other; on a busy machine each takes seconds.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 STEPS = ("1. Make a key", "2. Have it registered", "3. Write a file of events")
 STEP_SECONDS = 60
 CURL = """#!{python}

@@ -27,9 +27,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both_engines]
 LATER = SPRING[1] + timedelta(seconds=1)
 OTHER_DIGEST = hashlib.sha256(b"other").hexdigest()
 
-# No entry and no manifest holds these; docs/evidence.md says so.
+# No entry and no manifest holds these, and they say nothing; docs/evidence.md.
 NOT_DERIVED = {
-    (Evidence, "scan"): "the platform's note; no scanner is connected, and no entry says what one found",
     (EvidenceFile, "id"): "the database's row number; nothing refers to it",
     (EvidenceLink, "id"): "the database's row number; nothing refers to it",
 }
@@ -47,6 +46,7 @@ EDITS = {
     (Evidence, "submitter_id"): (lambda w: w.people.other.pk, "evidence.submitter"),
     (Evidence, "submitted_with_id"): (lambda w: w.people.machine.pk, "evidence.submitter"),
     (Evidence, "manifest_sha256"): (lambda _: OTHER_DIGEST, "evidence.manifest"),
+    (Evidence, "scan"): (lambda _: "clean", "evidence.scan"),
     (Evidence, "state"): (lambda _: "accepted", "evidence.state"),
     (Evidence, "decided_by_id"): (lambda w: w.people.second_auditor.pk, "evidence.state"),
     (Evidence, "decided_at"): (lambda w: w.first.decided_at + timedelta(microseconds=1), "evidence.state"),

@@ -18,7 +18,12 @@ from compliance.proof.batch import SignedBatch
 from tests.faults.sweep import Acknowledged, log_files, once, sweep_all
 from tests.ledger.world import Factory, meter, received
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_engines, pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.both_engines,
+    pytest.mark.timeout(400),
+]
 
 _numbers = count(1)
 

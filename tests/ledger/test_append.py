@@ -13,7 +13,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from compliance.jobs import clock
-from compliance.ledger import append, clock_guard, keys, selectors
+from compliance.jobs.models import SignOfLife
+from compliance.ledger import append, clock_guard, integrate, keys, selectors
 from compliance.ledger.append import AppendContext, AppendedEntry, IncomingBatch, append_batch, platform_batch
 from compliance.ledger.errors import ChainsNotBegun, ClockJumped, Conflict, NoLog, Refused
 from compliance.ledger.models import Batch, Entry, EventKey, Head, Pending, Receipt
@@ -246,6 +247,19 @@ def test_a_long_pause_is_accepted_at_start_but_ten_years_only_by_the_operator(fa
             clock_guard.accept()
         clock_guard.accept(however_long=True)
         factory.send([factory.event(meter(1))])
+
+
+def test_the_clock_guard_does_not_rest_on_its_sign_of_life_alone(factory: Factory) -> None:
+    """Whoever removes it gains nothing: what was recorded last says that the log was alive then."""
+    factory.send([factory.event(meter(1))])
+    integrate.integrate()
+    SignOfLife.objects.all().delete()
+    now = clock.now()
+    with clock.use(lambda: now + timedelta(hours=25)), pytest.raises(ClockJumped):
+        factory.send([factory.event(meter(1))])
+    factory.send([factory.event(meter(1))])
+    clock_guard.accept()
+    assert SignOfLife.objects.get().at == clock_guard.latest_seen()
 
 
 def test_without_a_log_nothing_can_be_appended(alone: None, db: None) -> None:

@@ -18,7 +18,7 @@ from compliance.proof.post_quantum import PostQuantumPrivateKey
 from tests.proof.vectors import CASES, METERPROOF
 from tests.web.pages import OPEN_TO, PUBLIC, address
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(180)]
 BUNDLES = [case for case in CASES if case["kind"] == "bundle"]
 READER = dict.fromkeys([*OPEN_TO], "hanna") | dict.fromkeys(PUBLIC) | {"organisations": "anna", "organisation": "anna"}
 

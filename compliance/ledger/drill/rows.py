@@ -1,6 +1,7 @@
 """Rows of the ledger's tables edited, deleted, added and swapped, one column or row at a time."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -24,11 +25,6 @@ from compliance.ledger.models import (
 )
 
 TABLES: Final[tuple[type[models.Model], ...]] = (*INSERT_ONLY, Head, LogState, Pending, Anchoring)
-ONE_ROW: Final[tuple[type[models.Model], ...]] = (LogState, Anchoring)  # a constraint of the table keeps it so
-NOT_DERIVED: Final = {
-    (LogState, "seen_at"),  # a sign of life of the clock guard; nothing is claimed by it
-    *((Anchoring, name) for name in ("pending_since", "attempts", "next_try_at", "failure", "alarmed_at")),  # the wait
-}
 
 
 def trials(model: type[models.Model]) -> Iterator[Trial]:
@@ -42,9 +38,7 @@ def trials(model: type[models.Model]) -> Iterator[Trial]:
 def edits(model: type[models.Model]) -> Iterator[Trial]:
     """Another value in each column."""
     for row in sample(model):
-        for column in columns_of(model):
-            if model in ONE_ROW and column.name == "id":
-                continue
+        for column in model._meta.concrete_fields:
             yield Trial(
                 "edit",
                 f"{model._meta.db_table}.{column.column}",
@@ -68,8 +62,8 @@ def deletions(model: type[models.Model]) -> Iterator[Trial]:
 
 
 def insertions(model: type[models.Model]) -> Iterator[Trial]:
-    """A copy of each sampled row under another key. Some tables can have but one."""
-    for row in sample(model) if model not in ONE_ROW else ():
+    """A copy of each sampled row under another key. Of some tables the database keeps it to one."""
+    for row in sample(model):
         copy = model(**{field.name: getattr(row, field.name) for field in model._meta.concrete_fields})
         for name in {field.name for field in model._meta.pk_fields} | {
             field.name for field in model._meta.concrete_fields if field.unique and field.name != "pk"
@@ -79,7 +73,7 @@ def insertions(model: type[models.Model]) -> Iterator[Trial]:
             "insert",
             model._meta.db_table,
             f"a forged {model.__name__}",
-            partial(copy.save, force_insert=True),
+            partial(add, copy),
             (*_names(copy), *_names(row)),
         )
 
@@ -90,7 +84,7 @@ def swaps(model: type[models.Model]) -> Iterator[Trial]:
     if len(rows) < 2:
         return
     first, second = rows[0], rows[-1]
-    for column in columns_of(model):
+    for column in model._meta.concrete_fields:
         if getattr(first, column.name) != getattr(second, column.name):
             yield Trial(
                 "swap",
@@ -105,23 +99,25 @@ def swap(first: models.Model, second: models.Model, column: Any) -> None:
     """Exchange the values of `column`. Raises RefusedByDatabase when an index does not let it happen."""
     model = type(first)
     mine, theirs = getattr(first, column.name), getattr(second, column.name)
-    try:
-        with transaction.atomic():
-            if column.unique or column.name in {field.name for field in model._meta.pk_fields}:
-                write(first, str(column.column), changed(theirs))  # out of the way of the unique index
-                moved = model._default_manager.get(
-                    **{
-                        field.name: getattr(first, field.name) if field.name != column.name else changed(theirs)
-                        for field in model._meta.pk_fields
-                    }
-                )
-                write(second, str(column.column), mine)
-                write(moved, str(column.column), theirs)
-            else:
-                write(first, str(column.column), theirs)
-                write(second, str(column.column), mine)
-    except IntegrityError as error:
-        raise RefusedByDatabase(str(error)) from error
+    if column.unique or column.name in {field.name for field in model._meta.pk_fields}:
+        write(first, str(column.column), changed(theirs))  # out of the way of the unique index
+        moved = model._default_manager.get(
+            **{
+                field.name: getattr(first, field.name) if field.name != column.name else changed(theirs)
+                for field in model._meta.pk_fields
+            }
+        )
+        write(second, str(column.column), mine)
+        write(moved, str(column.column), theirs)
+    else:
+        write(first, str(column.column), theirs)
+        write(second, str(column.column), mine)
+
+
+def add(row: models.Model) -> None:
+    """INSERT `row`. Raises RefusedByDatabase when the table may have no more."""
+    with _or_refused():
+        row.save(force_insert=True)
 
 
 def changed(value: Any) -> Any:
@@ -183,11 +179,6 @@ def also_named(row: models.Model) -> list[str]:
             return []
 
 
-def columns_of(model: type[models.Model]) -> list[Any]:
-    """The columns of which something is claimed."""
-    return [field for field in model._meta.concrete_fields if (model, field.name) not in NOT_DERIVED]
-
-
 def sample(model: type[models.Model]) -> list[Any]:
     """First, middle and last row, in the order of the key."""
     rows = model._default_manager.order_by("pk")
@@ -196,17 +187,27 @@ def sample(model: type[models.Model]) -> list[Any]:
 
 
 def write(row: models.Model, column: str, value: Any) -> None:
-    """UPDATE one column of one row, past the ORM's opinion of keys."""
+    """UPDATE one column of one row, past the ORM's opinion of keys. Raises RefusedByDatabase."""
     quote = connection.ops.quote_name
     fields = row._meta.pk_fields
     where = " AND ".join(f"{quote(str(field.column))} = %s" for field in fields)
-    with connection.cursor() as cursor:
+    with _or_refused(), connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE {quote(row._meta.db_table)} SET {quote(column)} = %s WHERE {where}",  # noqa: S608
             [_adapted(value), *(_adapted(getattr(row, field.name)) for field in fields)],
         )
         if cursor.rowcount != 1:
             raise RuntimeError(f"{cursor.rowcount} rows instead of one were changed in {row._meta.db_table}")
+
+
+@contextmanager
+def _or_refused() -> Iterator[None]:
+    """An index or a constraint of the table may say no, and the transaction goes on."""
+    try:
+        with transaction.atomic():
+            yield
+    except IntegrityError as error:
+        raise RefusedByDatabase(str(error)) from error
 
 
 def _adapted(value: Any) -> Any:

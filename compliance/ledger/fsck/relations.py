@@ -128,6 +128,20 @@ RELATIONS: Final = (
         "its batch is missing",
         over_entries=False,
     ),
+    Relation(
+        "log_state.extra",
+        "SELECT id, size FROM ledger_log_state WHERE id <> 1",
+        "log_state {0}",
+        "a second state of the log, of {1} entries; the database was made to take it",
+        over_entries=False,
+    ),
+    Relation(
+        "time_token.extra",
+        "SELECT id, tokens FROM ledger_anchoring WHERE id <> 1",
+        "anchoring {0}",
+        "a second count of the time stamps, {1}; the database was made to take it",
+        over_entries=False,
+    ),
 )
 _TWICE: Final = Relation(
     "event_key.twice",
