@@ -42,11 +42,14 @@ def test_the_main_steps_as_the_application(transactional_db: None, log: Path) ->
     """Evidence and a batch come in, an auditor accepts, a report is made; a rival with an account sees none of it."""
     house = houses.build()
     accounts.join("rival", "manufacturer")
+    accounts.join("behoerde", "regulator")
     rival = machine("rival", *MANUFACTURER_SCOPES)
+    machine_of_regulator = machine("behoerde", "reports:read")
     for username, of, role in (
         ("hanna", "pruefhaus", "auditor"),
         ("max", "elster", "manager"),
         ("rita", "rival", "manager"),
+        ("regina", "behoerde", "regulator"),
         ("anna", "platform", "administrator"),
     ):
         accounts.person(username, Organisation.objects.get(pk=of), role)
@@ -73,6 +76,7 @@ def test_the_main_steps_as_the_application(transactional_db: None, log: Path) ->
         assert made.status_code == 201, made.content
 
         auditor, maker, stranger, administrator = map(signed_in, ("hanna", "max", "rita", "anna"))
+        regulator = signed_in("regina")
         page = f"/evidence/{sent.json()['id']}"
         assert house.factory.key is not None
         assert house.factory.key.public_id in listed(auditor, page)
@@ -87,7 +91,7 @@ def test_the_main_steps_as_the_application(transactional_db: None, log: Path) ->
         with row_scope.everything():
             report = Report.objects.get(kind="meter_certificate")
         assert (report.state, report.failure) == (State.ISSUED, "")
-        for client in (auditor, maker, administrator):
+        for client in (auditor, maker, administrator, regulator):
             assert client.get(f"/reports/{report.public_id}/content").status_code == 200
         assert house.admin.key is not None
         assert house.admin.key.public_id in listed(maker, f"/reports/{report.public_id}"), "who asked for it"
@@ -95,6 +99,10 @@ def test_the_main_steps_as_the_application(transactional_db: None, log: Path) ->
         for client, sees in ((maker, True), (auditor, True), (administrator, True), (stranger, False)):
             assert ("Clock offsets" in listed(client, "/evidence")) is sees
             assert (str(report.number) in listed(client, "/reports")) is sees
+        coverage = "/api/v1/coverage/iso27001-2022"
+        supported = [{**each.get(coverage).json(), "computed_at": ""} for each in (machine_of_regulator, house.auditor)]
+        assert supported[0] == supported[1]
+        assert sent.json()["id"] in str(supported)
         for client in (administrator, stranger):
             assert made.json()["id"] in listed(client, "/organisations/rival")
 
