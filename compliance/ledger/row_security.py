@@ -147,7 +147,8 @@ class _Fence:
         """What puts it in the place of what is `standing`."""
         table = f'"{self.schema}"."{self.table}"'
         for name, *_ in standing.policies:
-            yield f'DROP POLICY "{name}" ON {table}'
+            quoted = str(name).replace('"', '""')  # somebody else may have named it
+            yield f'DROP POLICY "{quoted}" ON {table}'
         yield (
             f'CREATE OR REPLACE FUNCTION "{self.schema}".{self.function}({", ".join(self.types)}) '
             f"RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $body${self.body}$body$"

@@ -1,6 +1,7 @@
 """Row-level security: what a query without a filter gets on PostgreSQL, and what tells when the fence is down."""
 
 import io
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from compliance.ledger.errors import LedgerError
 from compliance.reports.models import Kind, Report
 from tests.accounts import world
 from tests.services.application_role import connected_as_application
+from tests.services.postgresql import programs
 
 pytestmark = pytest.mark.both_engines
 OWNED: tuple[type[models.Model], ...] = tuple(apps.get_model(table.label) for table in row_security.owned())
@@ -252,7 +254,7 @@ class TestAsTheApplication:
             assert {problem.code for problem in fsck.run().problems} == houses.problems
             with dumps.snapshot() as write:
                 write(tmp_path / "dump")
-        listed = dumps_of("reports_report", tmp_path / "dump")
+        listed = rows_in(tmp_path / "dump", "reports_report")
         assert "acme" in listed
         assert "globex" in listed
 
@@ -271,11 +273,10 @@ def count_and_fail(statement: str) -> None:
         raw(statement)
 
 
-def dumps_of(table: str, dump: Path) -> str:
+def rows_in(dump: Path, table: str) -> str:
     """The rows of a table in a dump, as text."""
-    target = dump.with_suffix(".sql")
-    dumps._run("pg_restore", "--data-only", f"--table={table}", f"--file={target}", str(dump))
-    return target.read_text()
+    command = [programs() / "pg_restore", "--data-only", f"--table={table}", "--file=-", dump]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def test_everything_is_read_where_there_are_no_roles(log: Path) -> None:
@@ -294,7 +295,7 @@ HARMS: dict[str, str] = {
     "dropped": "DROP POLICY row_scope ON evidence_evidence",
     "widened": "ALTER POLICY row_scope ON evidence_evidence USING (true)",
     "writing widened": "ALTER POLICY row_scope ON evidence_evidence WITH CHECK (true)",
-    "another beside": "CREATE POLICY friendly ON evidence_evidence FOR SELECT USING (true)",
+    "another beside": 'CREATE POLICY "a ""friendly"" one" ON evidence_evidence FOR SELECT USING (true)',
     "for some only": "ALTER POLICY row_scope ON evidence_evidence TO CURRENT_USER",
     "function emptied": (
         "CREATE OR REPLACE FUNCTION meterproof_sees_evidence_evidence(varchar) RETURNS boolean LANGUAGE sql STABLE "
