@@ -10,7 +10,10 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "compliance.config.settings.embedded")
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    from compliance.jobs import row_scope
+
+    with row_scope.everything():  # whoever runs commands has the password of the database
+        execute_from_command_line(sys.argv)
 
 
 if __name__ == "__main__":

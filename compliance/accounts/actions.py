@@ -17,7 +17,7 @@ from compliance.accounts import api_keys, policy
 from compliance.accounts.models import ApiKey, Membership, Organisation, Person, SignaturePolicy, SigningKey
 from compliance.accounts.policy import Actor
 from compliance.accounts.roles import NEEDS_MARKET_ROLE, PLATFORM, MarketRole, MembershipRole
-from compliance.jobs import clock
+from compliance.jobs import clock, row_scope
 from compliance.ledger import setup
 from compliance.ledger.append import platform_batch
 from compliance.ledger.errors import Conflict, Refused
@@ -112,12 +112,13 @@ def grant_role(*, by: Actor, person: Person, organisation: Organisation, role: s
     """Make `person` a `role` in `organisation`, under a new pseudonym. An earlier role there ends."""
     policy.require(by, "membership.change", organisation)
     _check_role_fits(by=by, organisation=organisation, role=role)
-    held = Membership.objects.in_force().filter(person=person)
-    if role == MembershipRole.ADMINISTRATOR and held.filter(role=MembershipRole.AUDITOR).exists():
+    with row_scope.everything():  # roles exclude each other also where `by` may not look
+        held = list(Membership.objects.in_force().filter(person=person))
+    if role == MembershipRole.ADMINISTRATOR and any(each.role == MembershipRole.AUDITOR for each in held):
         raise Refused("person.role", "an auditor cannot administer the platform", pointer="/role")
-    if role == MembershipRole.AUDITOR and held.filter(role=MembershipRole.ADMINISTRATOR).exists():
+    if role == MembershipRole.AUDITOR and any(each.role == MembershipRole.ADMINISTRATOR for each in held):
         raise Refused("person.role", "a platform administrator cannot audit", pointer="/role")
-    for earlier in held.filter(organisation=organisation):
+    for earlier in [each for each in held if each.organisation_id == organisation.pk]:
         end_role(by=by, membership=earlier, reason=f"replaced by {role}")
     membership = Membership.objects.create(person=person, organisation=organisation, role=role)
     with platform_batch(actor=_actor_of(by)) as log:

@@ -13,7 +13,8 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         """Follow the log: keys are locked in the append, and its `org.*` entries become rows."""
         from compliance.accounts import fsck, locks, projection, selectors
-        from compliance.ledger import append, mirror, setup
+        from compliance.accounts.models import ApiKey, Membership
+        from compliance.ledger import append, mirror, row_security, setup
         from compliance.ledger.fsck import register_fsck
 
         append.register_lock(locks.hold_signing_keys)
@@ -22,3 +23,18 @@ class AccountsConfig(AppConfig):
         setup.register_pins(selectors.pins)
         register_fsck(fsck.compare)
         mirror.register_rebuild(fsck.rebuild)
+        row_security.own(Membership, "organisation_id", everywhere=["person.read"])
+        row_security.own(ApiKey, "organisation_id", everywhere=["api_key.read", "evidence.read"])  # evidence names one
+        row_security.leave(
+            "a projection of the log: the public keys and roles by which everybody's statements are verified",
+            "accounts.Organisation",
+            "accounts.SigningKey",
+        )
+        row_security.leave(
+            "asked for before it is known who is asking, or without anything of an organisation",
+            "accounts",
+            "auth",
+            "axes",
+            "contenttypes",
+            "sessions",
+        )

@@ -14,7 +14,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from compliance.accounts.roles import PLATFORM, MembershipRole
-from compliance.jobs import clock, ids
+from compliance.jobs import clock, ids, row_scope
 
 
 def new_person_id() -> str:
@@ -94,7 +94,8 @@ class Person(AbstractUser):
     @cached_property
     def active_memberships(self) -> "list[Membership]":
         """Memberships in force when first asked, oldest first; an instance lives no longer than a request."""
-        return list(self.memberships.in_force().select_related("organisation").order_by("pk"))
+        with row_scope.everything():  # they are what a scope is made from
+            return list(self.memberships.in_force().select_related("organisation").order_by("pk"))
 
     @property
     def organisations(self) -> list[Organisation]:

@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from compliance.accounts.models import ApiKey, Organisation, Person
 from compliance.accounts.roles import PLATFORM, MarketRole
+from compliance.jobs import row_scope
+from compliance.ledger import row_security
 
 
 class Role(StrEnum):
@@ -199,6 +201,20 @@ def states_open(actor: Actor | Any, action: str) -> frozenset[str] | None:
     if any(bound is None for bound in bounds):
         return None
     return frozenset().union(*(bound for bound in bounds if bound is not None))
+
+
+def row_scope_of(actor: Actor | Any) -> str:
+    """The row scope of statements for `actor`: its organisations, and the actions by which it reads everybody's rows.
+
+    Roles alone count, not an API key's scopes: whoever may only write a thing must find what is there of it.
+    """
+    if isinstance(actor, System):
+        return row_scope.EVERYTHING
+    hats = list(capacities(actor))
+    everywhere = [
+        action for action in row_security.actions_everywhere() if any(TABLE[action][hat.role] == ALL for hat in hats)
+    ]
+    return row_scope.of({hat.organisation for hat in hats}, everywhere)
 
 
 def capacities(actor: Actor | Any) -> Iterator[Capacity]:

@@ -5,9 +5,9 @@ from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from compliance.accounts import api_keys
+from compliance.accounts import api_keys, policy
 from compliance.accounts.models import ApiKey
-from compliance.jobs import clock
+from compliance.jobs import clock, row_scope
 
 MAX_HEADER = 200  # a key has 55 characters
 
@@ -25,6 +25,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         key = api_keys.recognise(secret.strip(), at=clock.now())
         if key is None:
             raise exceptions.AuthenticationFailed
+        row_scope.settle(policy.row_scope_of(key))
         return key, secret
 
     def authenticate_header(self, request: Request) -> str:

@@ -26,7 +26,7 @@ from rest_framework.request import Request
 
 from compliance.api.models import AnsweredRequest
 from compliance.api.problems import ApiProblem
-from compliance.jobs import clock
+from compliance.jobs import clock, row_scope
 
 KEPT_FOR = timedelta(days=30)
 _KEY = re.compile(r'"([\x21\x23-\x5b\x5d-\x7e]{1,255})"|([\x21\x23-\x5b\x5d-\x7e]{1,255})')
@@ -109,5 +109,6 @@ def _cipher(request: Request, key: str) -> AESGCM:
     return AESGCM(derived.derive(str(request.auth).encode()))
 
 
+@row_scope.everything()
 def _forget_old() -> None:
     AnsweredRequest.objects.filter(created_at__lt=clock.now() - KEPT_FOR).delete()

@@ -34,7 +34,7 @@ def suspect_missing() -> int:
         id_ = actions.finding_id(detector=DETECTOR, version=VERSION, subject=chain, seq=head.seq, about=about)
         if Finding.objects.filter(pk=id_).exists() or Suspicion.objects.filter(pk=id_).exists():
             continue
-        detail = f"The guard {name} is missing or altered: recorded rows could be changed in the database."
+        detail = f"The guard {name} of the database is missing or altered: {guards.HARM}."
         Suspicion.objects.create(
             id=id_,
             detector=DETECTOR,

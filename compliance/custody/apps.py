@@ -17,6 +17,7 @@ class CustodyConfig(AppConfig):
     def ready(self) -> None:
         """Project every batch that is appended; load the vocabulary once, so that a contradiction stops the start."""
         from compliance.custody import profiles, projection, rebuild, tasks, vocabulary  # noqa: F401 (registers the jobs)
+        from compliance.ledger import row_security
         from compliance.ledger.append import register_applier
         from compliance.ledger.fsck import register_fsck
         from compliance.ledger.mirror import register_rebuild
@@ -26,6 +27,11 @@ class CustodyConfig(AppConfig):
         register_applier("", projection.apply)
         register_fsck(rebuild.compare)
         register_rebuild(rebuild.rebuild)
+        row_security.leave(
+            "a projection of the log: a meter is shared by all that were a party to it, and a batch is judged by all "
+            "of its chain",
+            "custody",
+        )
         post_migrate.connect(_leave_room, sender=self, dispatch_uid="custody.leave_room")
 
 

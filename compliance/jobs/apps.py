@@ -11,5 +11,5 @@ class JobsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the sweeper."""
-        from compliance.jobs import tasks  # noqa: F401
+        """Register the sweeper; let statements carry their row scope."""
+        from compliance.jobs import row_scope, tasks  # noqa: F401 (both register themselves)

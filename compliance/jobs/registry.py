@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from compliance.jobs import row_scope
+
 Payload = Mapping[str, object]
 
 
@@ -76,6 +78,7 @@ def at_start(function: Callable[[], None]) -> Callable[[], None]:
     return function
 
 
+@row_scope.everything()
 def start() -> None:
     """Ask every room whether it is safe to begin. Raises StartRefused."""
     for function in _at_start:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.db import close_old_connections, connection
 from django.db.models import Q
 
-from compliance.jobs import actions, clock, selectors
+from compliance.jobs import actions, clock, row_scope, selectors
 from compliance.jobs.models import Job, PeriodicRun
 from compliance.jobs.registry import PeriodicTask, find_task, periodic_tasks
 
@@ -42,7 +42,7 @@ def run(job_id: str) -> bool:
     if job is None:
         return False
     try:
-        with _lease_kept(job):
+        with _lease_kept(job), row_scope.everything():
             result = find_task(job.task).run(RunningJob(job), **job.payload)
         actions.finish(job, result)
     except actions.LeaseLost:
@@ -124,7 +124,8 @@ def _claim(periodic: PeriodicTask) -> bool:
 def _run_periodic(periodic: PeriodicTask) -> bool:
     failure = ""
     try:
-        periodic.run()
+        with row_scope.everything():
+            periodic.run()
     except Exception as error:  # it runs again next time; the failure is shown to the operator
         log.exception("periodic task %s failed", periodic.name)
         failure = "".join(traceback.format_exception_only(error)).strip()

@@ -7,16 +7,16 @@ from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 from django.db import connections
 
-from compliance.ledger import guards, roles, startup, witnesses
+from compliance.ledger import guards, roles, row_security, startup, witnesses
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.models import LogState
 
 
 def check_guards(databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
-    """E001: rows that are only ever added could be changed."""
+    """E001: the database does not refuse what it must."""
     return [
         Error(
-            f"The database lets recorded rows be changed: {name} is missing or altered.",
+            f"The guard {name} of the database is missing or altered: {guards.HARM}.",
             hint="Put the guards up again with: manage.py ledger guards. Then look what happened with: manage.py fsck",
             id="ledger.E001",
         )
@@ -62,6 +62,19 @@ def check_role(databases: Sequence[str] | None = None, **_kwargs: Any) -> list[C
         if tables
         else []
     )
+
+
+def check_row_security(databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
+    """W005: the database does not hold rows against the organisation that asks."""
+    if "default" not in (databases or ()) or not row_security.is_bypassed():
+        return []
+    return [
+        CheckWarning(
+            "The database role gets past row-level security: a query that forgets whose rows it may read gets all.",
+            hint="Run the application under a role of its own: manage.py ledger roles prints the SQL.",
+            id="ledger.W005",
+        )
+    ]
 
 
 def _is_migrated(using: str) -> bool:

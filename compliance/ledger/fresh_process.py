@@ -11,5 +11,8 @@ def begin(database: str, meterproof: dict[str, Any]) -> None:
     """Become a part of the installation that the parent looks at: the settings of the environment, but its `database`
     and its folders."""
     django.setup()
+    from compliance.jobs import row_scope
+
+    row_scope.settle(row_scope.EVERYTHING)
     settings.METERPROOF = meterproof
     connections["default"].settings_dict["NAME"] = database

@@ -15,6 +15,7 @@ from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
+HARM: Final = "recorded rows could be changed, or rows of one organisation be read by another"
 MESSAGE: Final = "append-only: rows of this table are never changed or removed"
 _FUNCTION: Final = "meterproof_append_only"
 _FUNCTION_BODY: Final = f" BEGIN RAISE EXCEPTION '{MESSAGE} (%)', TG_TABLE_NAME USING ERRCODE = '23001'; END "

@@ -34,7 +34,7 @@ def verify_state() -> None:
     except WitnessAlarm as alarm:  # what comes in is still recorded, and receipts say what they promise
         logger.critical("%s", alarm)
     for name in guards.missing():
-        logger.error("the guard %s is missing: recorded rows could be changed. Look with: manage.py fsck", name)
+        logger.error("the guard %s is missing: %s. Look with: manage.py fsck", name, guards.HARM)
 
 
 def compare_with_signer() -> None:

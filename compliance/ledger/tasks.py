@@ -38,9 +38,9 @@ def anchor() -> None:
 
 @periodic("ledger.guards", every_seconds=LOOK_AT_GUARDS_EVERY_SECONDS)
 def look_at_guards() -> None:
-    """Say so when the database would let recorded rows be changed."""
+    """Say so when the database would not refuse what it must."""
     for name in guards.missing():
-        logger.error("the guard %s is missing: recorded rows could be changed. Look with: manage.py fsck", name)
+        logger.error("the guard %s is missing: %s. Look with: manage.py fsck", name, guards.HARM)
 
 
 @task(PART_TASK)

@@ -13,9 +13,14 @@ class ProvisioningConfig(AppConfig):
     def ready(self) -> None:
         """Index every batch that is appended, after custody has judged it; be rebuilt with custody."""
         from compliance.custody import rebuild
+        from compliance.ledger import row_security
         from compliance.ledger.append import register_applier
         from compliance.provisioning import projection
         from compliance.provisioning.models import PROJECTIONS
 
         register_applier("", projection.apply)
         rebuild.register(projection.apply_statements, PROJECTIONS)
+        row_security.leave(
+            "a projection of the log, asked by the checks whether a key, a seal or an image was seen anywhere",
+            "provisioning",
+        )

@@ -170,6 +170,33 @@ def test_an_api_key_reaches_as_far_as_its_organisation(action, market_role, role
     assert policy.allows(key, action, Target(FOREIGN, state)) is (letter == "A")
 
 
+SCOPES_OF_ROWS = {
+    "system": "*",
+    "administrator": "platform,*api_key.read,*coverage.read,*evidence.read,*finding.read,*person.read,*report.read",
+    "auditor": "own_org,*coverage.read,*evidence.read,*finding.read,*report.read",
+    "regulator": "own_org,*coverage.read,*report.read",
+    "manager": "own_org",
+    "member": "own_org",
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_row_scope_reaches_as_far_as_the_table(role):
+    """T19: what row-level security lets a role's requests touch, by hand."""
+    assert policy.row_scope_of(actor(role)) == SCOPES_OF_ROWS[role]
+
+
+def test_the_row_scope_of_a_key_is_that_of_its_role_whatever_its_scopes():
+    for market_role, role in (("manufacturer", "member"), ("auditor", "auditor"), ("regulator", "regulator")):
+        key = key_of(OWN, "events:write", market_roles=(market_role,))
+        assert policy.row_scope_of(key) == SCOPES_OF_ROWS[role]
+    assert policy.row_scope_of(key_of("platform", "events:write")) == SCOPES_OF_ROWS["administrator"]
+    switched_off = actor("auditor")
+    switched_off.is_active = False
+    for nobody in (switched_off, None, "system"):
+        assert policy.row_scope_of(nobody) == ""
+
+
 def test_a_person_with_two_hats_wears_each_in_its_own_organisation():
     """Being a manager here makes nobody a manager there."""
     person = actor("manager")
@@ -179,6 +206,7 @@ def test_a_person_with_two_hats_wears_each_in_its_own_organisation():
     assert not policy.allows(person, "api_key.create", Target(FOREIGN))
     assert policy.organisations_within(person, "api_key.create") == [OWN]
     assert policy.organisations_within(person, "meter.read") == [FOREIGN, OWN]
+    assert policy.row_scope_of(person) == f"{FOREIGN},{OWN}"
 
 
 def test_an_action_that_is_not_in_the_table_is_a_mistake_in_the_program():

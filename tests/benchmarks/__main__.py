@@ -38,7 +38,7 @@ def measure(url: str, home: Path, *, batches: int, singles: int) -> list[str]:
     from django.db import connection
 
     from compliance.accounts.models import ApiKey
-    from tests.benchmarks import reading, shares
+    from tests.benchmarks import reading, scoping, shares
     from tests.benchmarks.history.saves import saves_per_second
 
     call_command("migrate", verbosity=0, run_syncdb=True)  # the benchmark's own table refers to people
@@ -48,6 +48,7 @@ def measure(url: str, home: Path, *, batches: int, singles: int) -> list[str]:
     parts = shares.measure(further[2:], sender)
     saves = saves_per_second(batch_api.an_event())
     read = reading.measure()
+    with_scope, without = scoping.measure(batch_api.ORGANISATION)
     connection.close()
     each = 1_000_000 / sent.events
     return [
@@ -62,6 +63,7 @@ def measure(url: str, home: Path, *, batches: int, singles: int) -> list[str]:
         f"  django-simple-history: {saves:,.0f} saves/s; batch ingest is {sent.api_per_second / saves:.1f} times that",
         f"single events: {single_events.REQUESTS_A_SECOND} requests/s, {sent.answers}; "
         f"a commit of the database alone: {sent.commits}",
+        f"row scope: a lookup by primary key takes {with_scope:.0f} us with it, {without:.0f} us without",
         f"fsck: {read.fsck_per_second:,.0f} entries/s, "
         f"ratio to bare SHA-256 {read.fsck_per_second / read.sha256_per_second:.3f}",
         f"  {read.entries:,} entries, one process, the ledger's own rows and files without other rooms' comparisons; "

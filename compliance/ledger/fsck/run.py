@@ -71,9 +71,7 @@ def run(
             )
             time_stamps.compare(result, log_keys)
         for name in guards.missing():
-            result.add(
-                "guard.missing", name, "the database lets recorded rows be changed; put it up: manage.py ledger guards"
-            )
+            result.add("guard.missing", name, f"{guards.HARM}; put it up: manage.py ledger guards")
         for comparison in _registered() if comparisons is None else comparisons:
             for problem in comparison():
                 result.add(problem.code, problem.place, problem.detail)

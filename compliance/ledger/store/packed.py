@@ -92,6 +92,7 @@ class MomentArray(PackedArray):
 def cursor(wrapper: BaseDatabaseWrapper | None = None) -> Iterator[psycopg.Cursor[Any]]:
     """A plain psycopg cursor inside Django's transaction, binary both ways; its errors come out as Django's.
 
+    For tables that no organisation owns: its statements carry no row scope (`jobs.row_scope`).
     `wrapper` is Django's connection, if it is not that of this thread.
     """
     wrapper = wrapper or connections[DEFAULT_DB_ALIAS]

@@ -113,7 +113,7 @@ def report(request: HttpRequest, public_id: str) -> HttpResponse:
     context = {
         **_rows([found])[0],
         "progress": _progress(found),
-        "asked_by": found.requested_by or (found.requested_with.public_id if found.requested_with else "the platform"),
+        "asked_by": found.requested_by or (found.actor["service"] if found.requested_with_id else "the platform"),
         "file_name": selectors.download_name(found),
     }
     return render(request, "web/report.html", context)

@@ -43,12 +43,10 @@ class Command(BaseCommand):
         words.add_parser(
             "status", help="say how far the log is, and whether database, signer and files belong together"
         )
-        words.add_parser(
-            "guards", help="put up the guards of the insert-only tables again, naming those that were missing"
-        )
+        words.add_parser("guards", help="put up all guards of the database again, naming those that were missing")
         naming = words.add_parser(
             "roles",
-            help="print the SQL for a role that cannot change recorded rows (PostgreSQL)",
+            help="print the SQL for a role that neither changes recorded rows nor gets past row-level security",
         )
         naming.add_argument("--application", default="meterproof_app", help="name of the role (default: %(default)s)")
         words.add_parser(
