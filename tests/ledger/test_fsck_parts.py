@@ -17,7 +17,8 @@ from compliance.jobs import worker
 from compliance.ledger import fsck, integrate, publish, store
 from compliance.ledger.fsck import parts, processes
 from compliance.ledger.fsck.entries import EntryReader, Row, read_id
-from compliance.ledger.fsck.parts import PartResult
+from compliance.ledger.fsck.event_keys import new_secret
+from compliance.ledger.fsck.parts import PartResult, Reading
 from compliance.ledger.fsck.run import read_part
 from compliance.ledger.models import Batch, Entry, LeafRange
 from compliance.proof import merkle
@@ -121,7 +122,8 @@ def test_a_part_travels_as_json(alone: None, log: Path) -> None:
     integrate.integrate()
     publish.publish()
     (part,) = parts.cut()
-    read = read_part(part, 301, first=True, last=True)
+    read = read_part(part, Reading(301, new_secret()), first=True, last=True)
+    assert read.event_keys.count == read.result.entries
     assert read.roots
     assert read.seen
     read.redacted.append(parts.Redacted(b"k" * 16, 7, b"h" * 32, 12, "entry"))

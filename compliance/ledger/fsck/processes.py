@@ -17,7 +17,7 @@ from compliance.jobs import actions as jobs
 from compliance.jobs.models import Job, JobState
 from compliance.ledger import fresh_process
 from compliance.ledger.errors import NotRead
-from compliance.ledger.fsck.parts import Part, PartResult
+from compliance.ledger.fsck.parts import Part, PartResult, Reading
 from compliance.ledger.fsck.run import Readers, read_part
 
 PART_TASK: Final = "ledger.fsck_part"
@@ -31,8 +31,8 @@ def processes(number: int) -> Iterator[Readers]:
     where = (str(connections["default"].settings_dict["NAME"]), dict(settings.METERPROOF))
     with ProcessPoolExecutor(number, mp_context=context, initializer=fresh_process.begin, initargs=where) as pool:
 
-        def read(parts: Sequence[Part], published: int) -> Iterator[PartResult]:
-            asked = [pool.submit(_read, part, published, *ends) for part, ends in _with_ends(parts)]
+        def read(parts: Sequence[Part], reading: Reading) -> Iterator[PartResult]:
+            asked = [pool.submit(_read, part, reading, *ends) for part, ends in _with_ends(parts)]
             return (future.result() for future in asked)
 
         yield read
@@ -41,19 +41,22 @@ def processes(number: int) -> Iterator[Readers]:
 def workers() -> Readers:
     """The installation's workers, on as many hosts as there are: one job a part. They need the log folder too."""
 
-    def read(parts: Sequence[Part], published: int) -> Iterator[PartResult]:
+    def read(parts: Sequence[Part], reading: Reading) -> Iterator[PartResult]:
         # On a connection of its own: the one of this thread stands in a snapshot that neither shows nor sees jobs.
         executor = ThreadPoolExecutor(1)
-        results = executor.submit(_ask, parts, published)
+        results = executor.submit(_ask, parts, reading)
         executor.shutdown(wait=False)
         return (part for found in (results,) for part in found.result())
 
     return read
 
 
-def read_for_job(*, first_index: int, end_index: int, published: int, first: bool, last: bool) -> dict[str, Any]:
+def read_for_job(
+    *, first_index: int, end_index: int, published: int, secret: str, first: bool, last: bool
+) -> dict[str, Any]:
     """What a worker does for one part."""
-    return read_part(Part(first_index, end_index), published, first=first, last=last).to_object()
+    reading = Reading(published, bytes.fromhex(secret))
+    return read_part(Part(first_index, end_index), reading, first=first, last=last).to_object()
 
 
 def _with_ends(parts: Sequence[Part]) -> Iterator[tuple[Part, tuple[bool, bool]]]:
@@ -61,7 +64,7 @@ def _with_ends(parts: Sequence[Part]) -> Iterator[tuple[Part, tuple[bool, bool]]
         yield part, (number == 0, number == len(parts) - 1)
 
 
-def _ask(parts: Sequence[Part], published: int) -> list[PartResult]:
+def _ask(parts: Sequence[Part], reading: Reading) -> list[PartResult]:
     """Queue a job for each part and wait for all. Raises LedgerError when one was given up."""
     try:
         queued = [
@@ -70,7 +73,8 @@ def _ask(parts: Sequence[Part], published: int) -> list[PartResult]:
                 {
                     "first_index": part.first_index,
                     "end_index": part.end_index,
-                    "published": published,
+                    "published": reading.published,
+                    "secret": reading.secret.hex(),
                     "first": first,
                     "last": last,
                 },
@@ -92,5 +96,5 @@ def _wait(job_id: str) -> PartResult:
         time.sleep(_LOOK_EVERY_SECONDS)
 
 
-def _read(part: Part, published: int, first: bool, last: bool) -> PartResult:
-    return read_part(part, published, first=first, last=last)
+def _read(part: Part, reading: Reading, first: bool, last: bool) -> PartResult:
+    return read_part(part, reading, first=first, last=last)
