@@ -3,7 +3,7 @@
 import json
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ from django.db import connection
 
 from compliance.jobs import worker
 from compliance.ledger import fsck, integrate, publish, store
-from compliance.ledger.fsck import parts, processes
+from compliance.ledger.fsck import bytes_pass, event_keys, parts, processes
 from compliance.ledger.fsck.entries import EntryReader, Row, read_id
 from compliance.ledger.fsck.event_keys import new_secret
 from compliance.ledger.fsck.parts import PartResult, Reading
 from compliance.ledger.fsck.run import read_part
 from compliance.ledger.models import Batch, Entry, LeafRange
+from compliance.ledger.store import Store
 from compliance.proof import merkle
+from compliance.proof.layout import TILE_WIDTH
 from compliance.proof.subject import key_of
 from tests.conftest import take_down_guards
 from tests.ledger.world import Factory, meter
@@ -98,7 +100,9 @@ def add_to_a_batch() -> None:
 
 @pytest.mark.parametrize("harm", [None, edit_bodies, swap_bundles, lose_a_place, add_to_a_batch])
 @pytest.mark.django_db(transaction=True)
-def test_the_result_does_not_depend_on_who_reads(several_parts: Factory, harm: Callable[[], None] | None) -> None:
+def test_the_result_does_not_depend_on_who_reads(
+    several_parts: Factory, harm: Callable[[], None] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if harm is not None:
         take_down_guards()
         harm()
@@ -111,8 +115,62 @@ def test_the_result_does_not_depend_on_who_reads(several_parts: Factory, harm: C
         by_workers = fsck.run(comparisons=(), readers=processes.workers())
     assert said(by_workers) == said(alone)
     if harm is edit_bodies:  # once: beginning processes costs most of the time
-        with processes.processes(2) as readers:
+        monkeypatch.setattr(processes, "PARTS_WORTH_A_PROCESS", 2)
+        with processes.processes(3) as readers:
             assert said(fsck.run(comparisons=(), readers=readers)) == said(alone)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_small_log_is_read_without_further_processes(several_parts: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To begin one takes longer than to read the log."""
+    monkeypatch.delattr(processes, "ProcessPoolExecutor")
+    with processes.processes(8) as readers:
+        assert said(fsck.run(comparisons=(), readers=readers)) == said(fsck.run(comparisons=()))
+
+
+class Held(bytes):
+    """Bytes of a row, counted while somebody holds them."""
+
+    now = most = 0
+
+    def __new__(cls, data: bytes) -> "Held":
+        Held.now += 1
+        Held.most = max(Held.most, Held.now)
+        return super().__new__(cls, data)
+
+    def __del__(self) -> None:
+        Held.now -= 1
+
+
+@pytest.mark.django_db
+def test_no_pass_holds_the_log(alone: None, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of entries and event keys no more are held than a few pages and the last tile have, however long the log is."""
+    factory, batch, page = Factory(), 40, 50
+    for number in range(50):
+        factory.send([factory.event(meter(number + 7 * other)) for other in range(batch)])
+    integrate.integrate()
+    publish.publish()
+    monkeypatch.setattr(bytes_pass, "PAGE", page)
+    monkeypatch.setattr(event_keys, "KEYS_A_PAGE", page)
+    engine = type(store.current())
+    select, pages = engine.select, engine.pages
+
+    def watched_select(self: Store, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        rows = select(self, statement, parameters)
+        return [(*row[:6], Held(row[6]), *row[7:]) for row in rows] if " body," in statement else rows
+
+    def watched_pages(self: Store, statement: str, *, size: int) -> Iterator[list[tuple[Any, ...]]]:
+        for rows in pages(self, statement, size=size):
+            yield [(Held(row[0]), *row[1:]) for row in rows]
+
+    monkeypatch.setattr(engine, "select", watched_select)
+    monkeypatch.setattr(engine, "pages", watched_pages)
+    Held.now = Held.most = 0
+    result = fsck.run(comparisons=())
+    assert result.sound
+    assert result.entries >= 50 * batch
+    assert 0 < Held.most <= 4 * (page + batch) + TILE_WIDTH, "more is held than what is being read"
+    assert Held.now == 0, "rows are held after the end"
 
 
 @pytest.mark.django_db

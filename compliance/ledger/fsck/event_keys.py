@@ -23,7 +23,7 @@ _SEQ_BYTES: Final = 8
 _RECORD: Final = _KEY_BYTES + merkle.HASH_BYTES + SUBJECT_KEY_BYTES + _SEQ_BYTES
 _SUM_BYTES: Final = 32
 _MODULUS: Final = 1 << (8 * _SUM_BYTES)
-_KEYS_A_PAGE: Final = 4_096
+KEYS_A_PAGE: Final = 4_096
 _STORED: Final = "SELECT key, event_hash, subject, seq FROM ledger_event_key"
 
 _pack_seq = struct.Struct(">q").pack
@@ -118,7 +118,7 @@ class KeyLookup:
 def stored(store: Store, secret: bytes) -> Total:
     """The total of the keys that are stored."""
     summed = KeySum(secret)
-    for rows in store.pages(_STORED, size=_KEYS_A_PAGE):
+    for rows in store.pages(_STORED, size=KEYS_A_PAGE):
         summed.expect(*zip(*rows, strict=True))
     return summed.total()
 

@@ -6,8 +6,8 @@ A part never changes once it is integrated, so nobody has to see the same snapsh
 import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 from django.conf import settings
@@ -21,32 +21,57 @@ from compliance.ledger.fsck.parts import Part, PartResult, Reading
 from compliance.ledger.fsck.run import Readers, read_part
 
 PART_TASK: Final = "ledger.fsck_part"
+PARTS_WORTH_A_PROCESS: Final = 8  # to begin one takes as long as to read some six parts
 _LOOK_EVERY_SECONDS: Final = 0.5
 
 
 @contextmanager
 def processes(number: int) -> Iterator[Readers]:
-    """`number` processes of this machine. They begin afresh: nothing of this process but where the ledger lies."""
+    """This process and up to `number` - 1 others of this machine, as many as the log has parts enough for.
+
+    The others begin afresh: with nothing of this process but where the ledger lies. Until they are there, and while
+    they are busy, this one reads too; so there is no log on which more processes take much longer than one.
+    """
     context = multiprocessing.get_context("spawn")
     where = (str(connections["default"].settings_dict["NAME"]), dict(settings.METERPROOF))
-    with ProcessPoolExecutor(number, mp_context=context, initializer=fresh_process.begin, initargs=where) as pool:
+    with ExitStack() as stack:
 
-        def read(parts: Sequence[Part], reading: Reading) -> Iterator[PartResult]:
+        def read(parts: Sequence[Part], reading: Reading) -> Iterator[tuple[int, PartResult]]:
+            others = min(number - 1, len(parts) // PARTS_WORTH_A_PROCESS)
+            if not others:
+                return enumerate(_read(part, reading, *ends) for part, ends in _with_ends(parts))
+            pool = stack.enter_context(
+                ProcessPoolExecutor(others, mp_context=context, initializer=fresh_process.begin, initargs=where)
+            )
             asked = [pool.submit(_read, part, reading, *ends) for part, ends in _with_ends(parts)]
-            return (future.result() for future in asked)
+            return _read_along(asked, parts, reading)
 
         yield read
+
+
+def _read_along(
+    asked: "Sequence[Future[PartResult]]", parts: Sequence[Part], reading: Reading
+) -> Iterator[tuple[int, PartResult]]:
+    """Read here what nobody has begun, the last part first as others take the first ones; then wait for the others."""
+    theirs: dict[Future[PartResult], int] = {}
+    for number, (part, ends) in reversed(list(enumerate(_with_ends(parts)))):
+        if asked[number].cancel():
+            yield number, _read(part, reading, *ends)
+        else:
+            theirs[asked[number]] = number
+    for future in as_completed(theirs):
+        yield theirs[future], future.result()
 
 
 def workers() -> Readers:
     """The installation's workers, on as many hosts as there are: one job a part. They need the log folder too."""
 
-    def read(parts: Sequence[Part], reading: Reading) -> Iterator[PartResult]:
+    def read(parts: Sequence[Part], reading: Reading) -> Iterator[tuple[int, PartResult]]:
         # On a connection of its own: the one of this thread stands in a snapshot that neither shows nor sees jobs.
         executor = ThreadPoolExecutor(1)
         results = executor.submit(_ask, parts, reading)
         executor.shutdown(wait=False)
-        return (part for found in (results,) for part in found.result())
+        return ((number, part) for found in (results,) for number, part in enumerate(found.result()))
 
     return read
 

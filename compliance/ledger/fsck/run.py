@@ -25,8 +25,8 @@ from compliance.proof.subject import key_of
 from compliance.proof.subject import log as log_subject
 
 Comparison = Callable[[], Iterable[Problem]]
-Readers = Callable[[Sequence[Part], Reading], Iterable[PartResult]]
-"""Begins to read parts of the log, and gives what comes of them, in their order."""
+Readers = Callable[[Sequence[Part], Reading], Iterable[tuple[int, PartResult]]]
+"""Begins to read parts of the log, and gives the number and the result of each as it is done."""
 
 _comparisons: list[Comparison] = []
 _beyond_the_log: list[Comparison] = []
@@ -107,12 +107,13 @@ def _compare_log(
     else:
         begun = readers(list(cut()), reading)
         columns = _read_columns(reading)  # while the others read
-        found: list[PartResult] = []
-        for part in begun:
-            found.append(part)
-            progress(sum(one.result.entries for one in found), state.size)
-        if _one_goes_on_where_the_other_ended(found):
-            for part in found:
+        found: dict[int, PartResult] = {}
+        for number, part in begun:
+            found[number] = part
+            progress(sum(one.result.entries for one in found.values()), state.size)
+        in_order = [found[number] for number in sorted(found)]
+        if _one_goes_on_where_the_other_ended(in_order):
+            for part in in_order:
                 join(part)
         else:
             read_in_turn()
