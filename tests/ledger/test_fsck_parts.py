@@ -1,18 +1,23 @@
 """fsck in parts: however many processes read, and whatever is broken, the problems and their order are the same."""
 
 import json
+import os
 import random
+import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 import pytest
 from django.conf import settings
 from django.db import connection
 
+from compliance.config.celery import app
 from compliance.jobs import worker
 from compliance.ledger import fsck, integrate, publish, store
 from compliance.ledger.fsck import bytes_pass, event_keys, parts, processes
@@ -25,11 +30,14 @@ from compliance.ledger.store import Store
 from compliance.proof import merkle
 from compliance.proof.layout import TILE_WIDTH
 from compliance.proof.subject import key_of
-from tests.conftest import take_down_guards
+from tests.conftest import FOLDERS, take_down_guards
 from tests.ledger.world import Factory, meter
+from tests.services.process import running
+from tests.services.redis import broker
 
 pytestmark = [pytest.mark.both_engines]
 
+PROJECT = Path(__file__).resolve().parents[2]
 SMALL = 256  # entries of a part, so that a log of a test has several
 
 
@@ -118,6 +126,64 @@ def test_the_result_does_not_depend_on_who_reads(
         monkeypatch.setattr(processes, "PARTS_WORTH_A_PROCESS", 2)
         with processes.processes(3) as readers:
             assert said(fsck.run(comparisons=(), readers=readers)) == said(alone)
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_celery_workers_of_two_hosts_find_what_one_process_finds(
+    several_parts: Factory, tmp_path: Path, settings: Any
+) -> None:
+    """Each host has its own copy of the published log, and must have read parts of it; on a real Redis."""
+    take_down_guards()
+    edit_bodies()
+    swap_bundles()
+    alone = fsck.run(comparisons=())
+    assert len({problem.place for problem in alone.problems}) >= 4
+    mirror = tmp_path / "mirror"
+    shutil.copytree(settings.METERPROOF["LOG_DIR"], mirror)
+    with broker() as redis, ExitStack() as hosts:
+        settings.CELERY_BROKER_URL = redis.url
+        hosts.enter_context(broker_address(redis.url))
+        logs = [tmp_path / "north.log", tmp_path / "south.log"]
+        for log, folder in zip(logs, (settings.METERPROOF["LOG_DIR"], mirror), strict=True):
+            hosts.enter_context(celery_worker(log, f"reader@{log.stem}", redis.url, folder))
+        together = fsck.run(comparisons=(), readers=processes.workers())
+    assert said(together) == said(alone)
+    done = [log.read_text().count("succeeded in") for log in logs]
+    assert all(done), f"one host read nothing: {done}"
+    assert sum(done) == len(list(parts.cut()))
+
+
+@contextmanager
+def broker_address(url: str) -> Iterator[None]:
+    """Let this process ring there."""
+    before, app.conf.broker_url = app.conf.broker_url, url
+    try:
+        yield
+    finally:
+        app.conf.broker_url = before
+
+
+@contextmanager
+def celery_worker(log: Path, name: str, broker_url: str, log_folder: Path) -> Iterator[None]:
+    """A Celery worker of this installation, as on a host called `name`, with a log folder of its own."""
+    database = connection.settings_dict["NAME"]
+    server = urlsplit(os.environ.get("DATABASE_URL", ""))
+    sqlite = connection.vendor == "sqlite"
+    environment = {
+        **{variable: os.environ[variable] for variable in ("PATH", "HOME", "LANG") if variable in os.environ},
+        **{f"METERPROOF_{name}": str(settings.METERPROOF[name]) for name in FOLDERS},
+        "METERPROOF_LOG_DIR": str(log_folder),
+        "METERPROOF_VAR": str(log.parent / "var"),
+        "DATABASE_URL": f"sqlite:///{database}" if sqlite else urlunsplit(server._replace(path=f"/{database}")),
+        "DJANGO_SETTINGS_MODULE": "compliance.config.settings.embedded",
+        "CELERY_BROKER_URL": broker_url,
+        "PYTHONPATH": str(PROJECT),
+    }
+    command = [sys.executable, "-m", "celery", "-A", "compliance.config", "worker", "-n", name, "-c", "1"]
+    ready = lambda: log.exists() and "ready." in log.read_text(errors="replace")  # noqa: E731
+    with running([*command, "--loglevel", "INFO"], answers=ready, log=log, environment=environment):
+        yield
 
 
 @pytest.mark.django_db(transaction=True)
