@@ -50,7 +50,7 @@ def measure(url: str, home: Path, *, sizes: Sequence[int]) -> Iterator[str]:
     for size in sizes:
         began = time.perf_counter()
         wanted = size // ENTRIES_A_METER
-        _fill(installation, meters, wanted)
+        fill(installation, meters, wanted)
         meters = wanted
         seconds = time.perf_counter() - began
         timed = _time_operations(installation, meters)
@@ -74,7 +74,7 @@ def _spelled(seconds: float) -> str:
     return f"{seconds * 1e6:,.0f} us" if seconds < 0.001 else f"{seconds * 1e3:,.1f} ms"
 
 
-def _fill(installation: batch_api.Installation, first: int, last: int) -> None:
+def fill(installation: batch_api.Installation, first: int, last: int) -> None:
     """Take in all entries of the meters from `first` to before `last`, then integrate and publish them."""
     from compliance.ledger import integrate, publish
 

@@ -36,3 +36,19 @@ def seconds(pid: int) -> float:
     """User and system time of a process since it began."""
     fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS  # utime and stime: proc(5), fields 14 and 15
+
+
+def server_seconds(backend_pid: int) -> float:
+    """Of the whole PostgreSQL server that a backend belongs to, processes that have ended included."""
+    fields = (_PROC / str(backend_pid) / "stat").read_text().rpartition(")")[2].split()
+    postmaster = int(fields[1])
+    ended = (_PROC / str(postmaster) / "stat").read_text().rpartition(")")[2].split()
+    children = (_PROC / str(postmaster) / "task" / str(postmaster) / "children").read_text().split()
+    return (int(ended[13]) + int(ended[14])) / _TICKS + sum(_nanoseconds(int(pid)) for pid in children) / 1e9
+
+
+def _nanoseconds(pid: int) -> int:
+    try:
+        return int((_PROC / str(pid) / "schedstat").read_text().split()[0])
+    except FileNotFoundError:  # it has just ended
+        return 0

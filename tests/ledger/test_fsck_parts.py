@@ -1,32 +1,43 @@
 """fsck in parts: however many processes read, and whatever is broken, the problems and their order are the same."""
 
 import json
+import os
 import random
+import shutil
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 import pytest
 from django.conf import settings
 from django.db import connection
 
+from compliance.config.celery import app
 from compliance.jobs import worker
 from compliance.ledger import fsck, integrate, publish, store
-from compliance.ledger.fsck import parts, processes
+from compliance.ledger.fsck import bytes_pass, event_keys, parts, processes
 from compliance.ledger.fsck.entries import EntryReader, Row, read_id
-from compliance.ledger.fsck.parts import PartResult
+from compliance.ledger.fsck.event_keys import new_secret
+from compliance.ledger.fsck.parts import PartResult, Reading
 from compliance.ledger.fsck.run import read_part
 from compliance.ledger.models import Batch, Entry, LeafRange
+from compliance.ledger.store import Store
 from compliance.proof import merkle
+from compliance.proof.layout import TILE_WIDTH
 from compliance.proof.subject import key_of
-from tests.conftest import take_down_guards
+from tests.conftest import FOLDERS, take_down_guards
 from tests.ledger.world import Factory, meter
+from tests.services.process import running
+from tests.services.redis import broker
 
 pytestmark = [pytest.mark.both_engines]
 
+PROJECT = Path(__file__).resolve().parents[2]
 SMALL = 256  # entries of a part, so that a log of a test has several
 
 
@@ -97,7 +108,9 @@ def add_to_a_batch() -> None:
 
 @pytest.mark.parametrize("harm", [None, edit_bodies, swap_bundles, lose_a_place, add_to_a_batch])
 @pytest.mark.django_db(transaction=True)
-def test_the_result_does_not_depend_on_who_reads(several_parts: Factory, harm: Callable[[], None] | None) -> None:
+def test_the_result_does_not_depend_on_who_reads(
+    several_parts: Factory, harm: Callable[[], None] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if harm is not None:
         take_down_guards()
         harm()
@@ -110,8 +123,120 @@ def test_the_result_does_not_depend_on_who_reads(several_parts: Factory, harm: C
         by_workers = fsck.run(comparisons=(), readers=processes.workers())
     assert said(by_workers) == said(alone)
     if harm is edit_bodies:  # once: beginning processes costs most of the time
-        with processes.processes(2) as readers:
+        monkeypatch.setattr(processes, "PARTS_WORTH_A_PROCESS", 2)
+        with processes.processes(3) as readers:
             assert said(fsck.run(comparisons=(), readers=readers)) == said(alone)
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_celery_workers_of_two_hosts_find_what_one_process_finds(
+    several_parts: Factory, tmp_path: Path, settings: Any
+) -> None:
+    """Each host has its own copy of the published log, and must have read parts of it; on a real Redis."""
+    take_down_guards()
+    edit_bodies()
+    swap_bundles()
+    alone = fsck.run(comparisons=())
+    assert len({problem.place for problem in alone.problems}) >= 4
+    mirror = tmp_path / "mirror"
+    shutil.copytree(settings.METERPROOF["LOG_DIR"], mirror)
+    with broker() as redis, ExitStack() as hosts:
+        settings.CELERY_BROKER_URL = redis.url
+        hosts.enter_context(broker_address(redis.url))
+        logs = [tmp_path / "north.log", tmp_path / "south.log"]
+        for log, folder in zip(logs, (settings.METERPROOF["LOG_DIR"], mirror), strict=True):
+            hosts.enter_context(celery_worker(log, f"reader@{log.stem}", redis.url, folder))
+        together = fsck.run(comparisons=(), readers=processes.workers())
+    assert said(together) == said(alone)
+    done = [log.read_text().count("succeeded in") for log in logs]
+    assert all(done), f"one host read nothing: {done}"
+    assert sum(done) == len(list(parts.cut()))
+
+
+@contextmanager
+def broker_address(url: str) -> Iterator[None]:
+    """Let this process ring there."""
+    before, app.conf.broker_url = app.conf.broker_url, url
+    try:
+        yield
+    finally:
+        app.conf.broker_url = before
+
+
+@contextmanager
+def celery_worker(log: Path, name: str, broker_url: str, log_folder: Path) -> Iterator[None]:
+    """A Celery worker of this installation, as on a host called `name`, with a log folder of its own."""
+    database = connection.settings_dict["NAME"]
+    server = urlsplit(os.environ.get("DATABASE_URL", ""))
+    sqlite = connection.vendor == "sqlite"
+    environment = {
+        **{variable: os.environ[variable] for variable in ("PATH", "HOME", "LANG") if variable in os.environ},
+        **{f"METERPROOF_{name}": str(settings.METERPROOF[name]) for name in FOLDERS},
+        "METERPROOF_LOG_DIR": str(log_folder),
+        "METERPROOF_VAR": str(log.parent / "var"),
+        "DATABASE_URL": f"sqlite:///{database}" if sqlite else urlunsplit(server._replace(path=f"/{database}")),
+        "DJANGO_SETTINGS_MODULE": "compliance.config.settings.embedded",
+        "CELERY_BROKER_URL": broker_url,
+        "PYTHONPATH": str(PROJECT),
+    }
+    command = [sys.executable, "-m", "celery", "-A", "compliance.config", "worker", "-n", name, "-c", "1"]
+    ready = lambda: log.exists() and "ready." in log.read_text(errors="replace")  # noqa: E731
+    with running([*command, "--loglevel", "INFO"], answers=ready, log=log, environment=environment):
+        yield
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_small_log_is_read_without_further_processes(several_parts: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To begin one takes longer than to read the log."""
+    monkeypatch.delattr(processes, "ProcessPoolExecutor")
+    with processes.processes(8) as readers:
+        assert said(fsck.run(comparisons=(), readers=readers)) == said(fsck.run(comparisons=()))
+
+
+class Held(bytes):
+    """Bytes of a row, counted while somebody holds them."""
+
+    now = most = 0
+
+    def __new__(cls, data: bytes) -> "Held":
+        Held.now += 1
+        Held.most = max(Held.most, Held.now)
+        return super().__new__(cls, data)
+
+    def __del__(self) -> None:
+        Held.now -= 1
+
+
+@pytest.mark.django_db
+def test_no_pass_holds_the_log(alone: None, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of entries and event keys no more are held than a few pages and the last tile have, however long the log is."""
+    factory, batch, page = Factory(), 40, 50
+    for number in range(50):
+        factory.send([factory.event(meter(number + 7 * other)) for other in range(batch)])
+    integrate.integrate()
+    publish.publish()
+    monkeypatch.setattr(bytes_pass, "PAGE", page)
+    monkeypatch.setattr(event_keys, "KEYS_A_PAGE", page)
+    engine = type(store.current())
+    select, pages = engine.select, engine.pages
+
+    def watched_select(self: Store, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        rows = select(self, statement, parameters)
+        return [(*row[:6], Held(row[6]), *row[7:]) for row in rows] if " body," in statement else rows
+
+    def watched_pages(self: Store, statement: str, *, size: int) -> Iterator[list[tuple[Any, ...]]]:
+        for rows in pages(self, statement, size=size):
+            yield [(Held(row[0]), *row[1:]) for row in rows]
+
+    monkeypatch.setattr(engine, "select", watched_select)
+    monkeypatch.setattr(engine, "pages", watched_pages)
+    Held.now = Held.most = 0
+    result = fsck.run(comparisons=())
+    assert result.sound
+    assert result.entries >= 50 * batch
+    assert 0 < Held.most <= 4 * (page + batch) + TILE_WIDTH, "more is held than what is being read"
+    assert Held.now == 0, "rows are held after the end"
 
 
 @pytest.mark.django_db
@@ -121,7 +246,8 @@ def test_a_part_travels_as_json(alone: None, log: Path) -> None:
     integrate.integrate()
     publish.publish()
     (part,) = parts.cut()
-    read = read_part(part, 301, first=True, last=True)
+    read = read_part(part, Reading(301, new_secret()), first=True, last=True)
+    assert read.event_keys.count == read.result.entries
     assert read.roots
     assert read.seen
     read.redacted.append(parts.Redacted(b"k" * 16, 7, b"h" * 32, 12, "entry"))

@@ -1,4 +1,4 @@
-"""Bytes against columns, in the order of the log: each entry, batch, receipt, event key and leaf range of a part of it.
+"""Bytes against columns, in the order of the log: each entry, batch, receipt and leaf range of a part of it.
 
 A part reads nothing but rows that never change again and knows of the others only where the tree stood before it; so
 parts can be read in any order, by any process, on any host (`parts` cuts and joins them).
@@ -7,19 +7,20 @@ parts can be read in any order, by any process, on any host (`parts` cuts and jo
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final
 
 from compliance.ledger import store, tiles
 from compliance.ledger.append import event_keys
 from compliance.ledger.fsck.checkpoints import known_cosigners, signed_root
-from compliance.ledger.fsck.entries import EntryReader, Row, Said, place
+from compliance.ledger.fsck.entries import EntryReader, Recognised, Row, Said, place
+from compliance.ledger.fsck.event_keys import ExpectedKeys
 from compliance.ledger.fsck.parts import Part, PartResult, Redacted, Seen
 from compliance.ledger.fsck.receipts import ReceiptReader
 from compliance.ledger.fsck.tree import Edge, LeafTiles, read
 from compliance.ledger.models import Checkpoint as CheckpointRow
-from compliance.ledger.store import Begin, KnownEvent
+from compliance.ledger.store import Begin
 from compliance.proof import batch as batch_format
 from compliance.proof import dsse, merkle
 from compliance.proof.errors import ProofError
@@ -56,23 +57,16 @@ class _Page:
     receipts: dict[bytes, list[Row]]
 
 
-@dataclass(slots=True)
-class _EventKeys:
-    """What the keys of a page's events must name, in parallel lists."""
-
-    keys: list[bytes] = field(default_factory=list)
-    event_hashes: list[bytes] = field(default_factory=list)
-    subjects: list[bytes] = field(default_factory=list)
-    seqs: list[int] = field(default_factory=list)
-
-
 class BytesPass:
     """One walk over the batches of a part. It grows the tree as it goes and compares the published files over it."""
 
-    def __init__(self, edge: Edge, published: int, log_keys: LogKeys, progress: Progress | None = None) -> None:
+    def __init__(
+        self, edge: Edge, published: int, log_keys: LogKeys, keys: ExpectedKeys, progress: Progress | None = None
+    ) -> None:
         self.part = PartResult(begins=edge.digest())
         self._result = self.part.result
         self._published = published
+        self._keys = keys
         self._progress = progress or (lambda _done: None)
         self._store = store.current()
         self._tree = LeafTiles(self._result, edge, published)
@@ -80,8 +74,6 @@ class BytesPass:
         self._receipts = ReceiptReader(self._result, log_keys)
         self._log_keys = log_keys
         self._cosigners = known_cosigners()
-        self._keys = _EventKeys()
-        self._keys_before: tuple[_EventKeys, Future[int]] | None = None
 
     def read_placed(self, part: Part, *, last: bool) -> PartResult:
         """Read the batches that `part` places. With `last`, the log ends with them."""
@@ -93,9 +85,7 @@ class BytesPass:
                     self._check_range(first_index, count, len(page.entries[batch]), batch)
                     self._check_batch(batch, page, placed=True)
                     self._check_checkpoints()
-                self._settle_event_keys(begin)
                 self._progress(self._result.entries)
-            self._settle_event_keys(begin)
         if last:
             self._tree.finish()
         self.part.roots = self._tree.roots
@@ -112,9 +102,6 @@ class BytesPass:
             page = self._read(found)
             for batch in found:
                 self._check_batch(batch, page, placed=False)
-            with self._store.background() as begin:
-                self._settle_event_keys(begin)
-                self._settle_event_keys(begin)
             last = found[-1]
         return self.part
 
@@ -185,40 +172,45 @@ class BytesPass:
                 self._compare_file(row)
         author = batch_format.author_of(payload) if payload else None
         receipts = page.receipts.get(batch, [])
-        if author is None or not self._recognise(author, batch, rows, receipts, event_hashes):
+        read = self._entries.recognise(batch, rows, event_hashes) if author is not None else None
+        if author is not None and read is not None:
+            self._check_recognised(author, read, rows, receipts, event_hashes)
+            hashes, bodies = read.hashes, read.bodies
+        else:
             self._check_rows(author, rows, receipts, event_hashes)
+            hashes, bodies = [entry[5] for entry in rows], [entry[6] for entry in rows]
         if placed:
-            self._tree.extend([entry[5] for entry in rows], [entry[6] for entry in rows])
+            self._tree.extend(hashes, bodies)
 
-    def _recognise(
+    def _check_recognised(
         self,
         author: str,
-        batch: bytes,
+        read: Recognised,
         rows: Sequence[Row],
         receipts: Sequence[Row],
         event_hashes: Sequence[bytes],
-    ) -> bool:
-        """Whether all that belongs to a batch is certainly as it should be. False if this cannot tell."""
-        read = self._entries.recognise(batch, rows, event_hashes)
-        if read is None:
-            return False
-        self._check_event_keys(event_keys(author, read.event_ids), read.event_hashes, rows)
+    ) -> None:
+        """Event keys and receipts of a batch whose entries are certainly as they should be."""
+        self._keys.expect(event_keys(author, read.event_ids), read.event_hashes, read.subjects, read.seqs)
         said: list[Said | None] | None = None
         for receipt in receipts:
             if not self._receipts.recognise(receipt, read.receipt, len(event_hashes)):
                 said = said or [("", event_hash, "") for event_hash in read.event_hashes]
                 self._receipts.check(receipt, rows, said, event_hashes)
-        return True
 
     def _check_rows(
         self, author: str | None, rows: Sequence[Row], receipts: Sequence[Row], event_hashes: Sequence[bytes]
     ) -> None:
-        """Note all that is wrong with the entries, event keys and receipts of a batch."""
+        """Note all that is wrong with the entries of a batch and with its receipts."""
         said = self._entries.read(rows, event_hashes, signed=author is not None)
         if author is not None:
             readable = [(row, stated) for row, stated in zip(rows, said, strict=True) if stated is not None]
-            wanted = event_keys(author, [stated[0] for _, stated in readable])
-            self._check_event_keys(wanted, [stated[1] for _, stated in readable], [row for row, _ in readable])
+            self._keys.expect(
+                event_keys(author, [stated[0] for _, stated in readable]),
+                [stated[1] for _, stated in readable],
+                [row[2] for row, _ in readable],
+                [row[3] for row, _ in readable],
+            )
         for receipt in receipts:
             self._receipts.check(receipt, rows, said, event_hashes)
         self.part.redacted += [
@@ -260,39 +252,6 @@ class BytesPass:
             self._result.add("batch.file.missing", path, "the file is missing")
         elif found != tiles.batch_file(envelope, event_hashes):
             self._result.add("batch.file.wrong", path, "the file is not what the rows give")
-
-    def _check_event_keys(self, wanted: list[bytes], event_hashes: Sequence[bytes], rows: Sequence[Row]) -> None:
-        """The keys of the events of `rows` must name just these events and entries. Asked with the page's others."""
-        self._keys.keys += wanted
-        self._keys.event_hashes += event_hashes
-        self._keys.subjects += [row[2] for row in rows]
-        self._keys.seqs += [row[3] for row in rows]
-
-    def _settle_event_keys(self, begin: Begin) -> None:
-        """Have the keys of this page counted, and note what was wrong with those of the page before."""
-        before, self._keys_before = self._keys_before, None
-        if self._keys.keys:
-            asked = self._keys
-            self._keys_before = asked, begin(self._count, asked)
-            self._keys = _EventKeys()
-        if before is None:
-            return
-        asked, counted = before
-        self.part.event_keys += counted.result()
-        if counted.result() == len(asked.keys):
-            return
-        known = self._store.known_events(asked.keys)
-        for key, event_hash, subject, seq in zip(
-            asked.keys, asked.event_hashes, asked.subjects, asked.seqs, strict=True
-        ):
-            if known.get(key) != KnownEvent(event_hash, subject, seq):
-                what = "is missing" if key not in known else "names another event or entry"
-                self._result.add("event_key.wrong", f"event_key {key.hex()}", f"it {what}: entry {subject.hex()}/{seq}")
-
-    def _count(self, asked: _EventKeys) -> int:
-        return self._store.count_known(
-            keys=asked.keys, event_hashes=asked.event_hashes, subjects=asked.subjects, seqs=asked.seqs
-        )
 
     def _checkpoint_rows(self, after: int) -> Iterator[CheckpointRow]:
         while rows := list(CheckpointRow.objects.filter(size__gt=after).order_by("size")[:_CHECKPOINTS]):

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from compliance.ledger import rows
+from compliance.ledger.fsck.event_keys import Total
 from compliance.ledger.fsck.problems import FsckResult, Problem
 from compliance.ledger.fsck.tree import Edge
 from compliance.ledger.models import LeafRange
@@ -26,6 +27,14 @@ class Part:
 
     first_index: int
     end_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What all parts of one fsck share: how many entries are published, and what keys the sums of event keys."""
+
+    published: int
+    secret: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,7 @@ class PartResult:
     low_roots: bytes = b""
     seen: list[Seen] = field(default_factory=list)
     redacted: list[Redacted] = field(default_factory=list)
-    event_keys: int = 0
+    event_keys: Total = field(default_factory=Total)
     batch_files: int = 0
     result: FsckResult = field(default_factory=FsckResult)
 
@@ -83,6 +92,7 @@ class PartResult:
                     Redacted(_bytes(item["subject"]), item["seq"], _bytes(item["hash"]), item["leaf"], item["place"])
                     for item in value["redacted"]
                 ],
+                "event_keys": Total(value["event_keys"]["count"], _bytes(value["event_keys"]["sum"])),
                 "result": FsckResult(problems=problems, **result),
             }
         )

@@ -3,16 +3,18 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 
 from django.conf import settings
 from django.db import connection, transaction
 
-from compliance.ledger import guards, key_history, keys, mirror, selectors, startup
+from compliance.ledger import guards, key_history, keys, mirror, selectors, startup, store
 from compliance.ledger.errors import LedgerError
-from compliance.ledger.fsck import relations, time_stamps
+from compliance.ledger.fsck import event_keys, memory, relations, time_stamps
 from compliance.ledger.fsck.bytes_pass import BytesPass
-from compliance.ledger.fsck.parts import Part, PartResult, Redacted, cut, edge_before
+from compliance.ledger.fsck.event_keys import KeySum
+from compliance.ledger.fsck.parts import Part, PartResult, Reading, Redacted, cut, edge_before
 from compliance.ledger.fsck.problems import FsckResult, Problem
 from compliance.ledger.fsck.published import PublishedLog, look
 from compliance.ledger.fsck.tree import Edge
@@ -23,8 +25,8 @@ from compliance.proof.subject import key_of
 from compliance.proof.subject import log as log_subject
 
 Comparison = Callable[[], Iterable[Problem]]
-Readers = Callable[[Sequence[Part], int], Iterable[PartResult]]
-"""Begins to read parts of a log published up to a size, and gives what comes of them, in their order."""
+Readers = Callable[[Sequence[Part], Reading], Iterable[tuple[int, PartResult]]]
+"""Begins to read parts of the log, and gives the number and the result of each as it is done."""
 
 _comparisons: list[Comparison] = []
 _beyond_the_log: list[Comparison] = []
@@ -61,14 +63,9 @@ def run(
             _expect_nothing(result)
         else:
             log_keys = _log_keys(result)
-            _compare_log(
-                result,
-                state,
-                PublishedLog(result, shown, log_keys),
-                log_keys,
-                progress or (lambda _done, _total: None),
-                readers,
-            )
+            published = PublishedLog(result, shown, log_keys)
+            with memory.kept():
+                _compare_log(result, state, published, log_keys, progress or (lambda _done, _total: None), readers)
             time_stamps.compare(result, log_keys)
         for name in guards.missing():
             result.add("guard.missing", name, f"{guards.HARM}; put it up: manage.py ledger guards")
@@ -87,55 +84,98 @@ def _compare_log(
     progress: Callable[[int, int], None],
     readers: Readers | None,
 ) -> None:
-    counted: relations.Counts | None = None
+    reading = Reading(published.size, event_keys.new_secret())
+    columns: _Columns | None = None
     redacted: list[Redacted] = []
-    event_keys = 0
+    expected = event_keys.Total()
 
     def join(part: PartResult) -> None:
-        nonlocal event_keys
+        nonlocal expected
         published.join(part)
         redacted.extend(part.redacted)
-        event_keys += part.event_keys
+        expected += part.event_keys
         progress(result.entries, state.size)
 
+    def read_in_turn() -> None:
+        for part in _in_turn(reading, log_keys, lambda done: progress(result.entries + done, state.size)):
+            join(part)
+
     if readers is None:
-        _read_in_turn(published.size, log_keys, join, lambda done: progress(result.entries + done, state.size))
+        read_in_turn()
     else:
-        parts = list(cut())
-        reading = readers(parts, published.size)
-        counted = relations.counts()  # while the others read
-        found: list[PartResult] = []
-        for part in reading:
-            found.append(part)
-            progress(sum(one.result.entries for one in found), state.size)
-        if _one_goes_on_where_the_other_ended(found):
-            for part in found:
+        begun = readers(list(cut()), reading)
+        columns = _read_columns(reading)  # while the others read
+        found: dict[int, PartResult] = {}
+        for number, part in begun:
+            found[number] = part
+            progress(sum(one.result.entries for one in found.values()), state.size)
+        in_order = [found[number] for number in sorted(found)]
+        if _one_goes_on_where_the_other_ended(in_order):
+            for part in in_order:
                 join(part)
         else:
-            _read_in_turn(published.size, log_keys, join, lambda done: progress(result.entries + done, state.size))
+            read_in_turn()
     _compare_state(result, state, published.edge())
-    unplaced = BytesPass(Edge(), published.size, log_keys).read_unplaced()
+    unplaced = _unplaced(reading, log_keys)
     result.absorb(unplaced.result)
     redacted += unplaced.redacted
-    event_keys += unplaced.event_keys
+    expected += unplaced.event_keys
     _explain_redactions(result, redacted)
     published.finish()
-    relations.compare(result, counted or relations.counts(), event_keys=event_keys)
+    columns = columns or _read_columns(reading)
+    keys_agree = columns.event_keys.is_of_the_same_keys(expected)
+    if not keys_agree:
+        _look_up_keys(result, published.size, log_keys)
+    relations.compare(result, columns.counts, keys_agree=keys_agree)
 
 
-def _read_in_turn(
-    published: int, log_keys: LogKeys, join: Callable[[PartResult], None], progress: Callable[[int], None]
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """What the database says without its bytes being read."""
+
+    counts: relations.Counts
+    event_keys: event_keys.Total
+
+
+def _read_columns(reading: Reading) -> _Columns:
+    return _Columns(relations.counts(), event_keys.stored(store.current(), reading.secret))
+
+
+def _in_turn(reading: Reading, log_keys: LogKeys, progress: Callable[[int], None]) -> Iterator[PartResult]:
     edge = Edge()
     parts = list(cut())
     for part in parts:
-        join(BytesPass(edge, published, log_keys, progress).read_placed(part, last=part is parts[-1]))
+        keys = KeySum(reading.secret)
+        read = BytesPass(edge, reading.published, log_keys, keys, progress).read_placed(part, last=part is parts[-1])
+        read.event_keys = keys.total()
+        yield read
 
 
-def read_part(part: Part, published: int, *, first: bool, last: bool) -> PartResult:
-    """Read one part alone, in any process that has the database and the published log of `published` entries."""
+def _unplaced(reading: Reading, log_keys: LogKeys) -> PartResult:
+    keys = KeySum(reading.secret)
+    read = BytesPass(Edge(), reading.published, log_keys, keys).read_unplaced()
+    read.event_keys = keys.total()
+    return read
+
+
+def _look_up_keys(result: FsckResult, published: int, log_keys: LogKeys) -> None:
+    """Read everything once more and note which event keys are wrong. All else was noted before."""
+    lookup = event_keys.KeyLookup(result, store.current())
+    edge = Edge()
+    for part in cut():
+        BytesPass(edge, published, log_keys, lookup).read_placed(part, last=False)
+    BytesPass(Edge(), published, log_keys, lookup).read_unplaced()
+
+
+def read_part(part: Part, reading: Reading, *, first: bool, last: bool) -> PartResult:
+    """Read one part alone, in any process that has the database and the published log."""
     log_keys = _log_keys(FsckResult())  # what is wrong with them, whoever joins the parts has noted
-    return BytesPass(Edge() if first else edge_before(part), published, log_keys).read_placed(part, last=last)
+    edge = Edge() if first else edge_before(part)
+    keys = KeySum(reading.secret)
+    with memory.kept():
+        read = BytesPass(edge, reading.published, log_keys, keys).read_placed(part, last=last)
+    read.event_keys = keys.total()
+    return read
 
 
 def _one_goes_on_where_the_other_ended(parts: Sequence[PartResult]) -> bool:

@@ -5,6 +5,7 @@ Leaves are hashed together tile by tile, so each node is made once. What lies ab
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -53,7 +54,7 @@ class LeafTiles:
         """Where the tree ends now."""
         return self._edge
 
-    def extend(self, hashes: list[bytes], bodies: list[bytes]) -> None:
+    def extend(self, hashes: Sequence[bytes], bodies: Sequence[bytes]) -> None:
         """Add leaves."""
         edge = self._edge
         block = (edge.size - len(edge.hashes)) // TILE_WIDTH

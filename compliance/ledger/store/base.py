@@ -4,7 +4,7 @@
 parallel sequences, one element an entry or a chain, because a thousand small objects cost more than the statement.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -62,6 +62,9 @@ class Store(Protocol):
     def select(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query: bytes as `bytes`, times as `time_column` says."""
 
+    def pages(self, statement: str, *, size: int) -> Iterator[list[tuple[Any, ...]]]:
+        """As `select`, `size` rows at a time: of a query with more rows than fit into memory."""
+
     def time_column(self, column: str) -> str:
         """How to ask `select` for a column that holds a time: as the engine stores it, without making a datetime."""
 
@@ -92,11 +95,6 @@ class Store(Protocol):
 
     def known_events(self, keys: Sequence[bytes]) -> dict[bytes, KnownEvent]:
         """Those of `keys` under which an event is on record."""
-
-    def count_known(
-        self, *, keys: Sequence[bytes], event_hashes: Sequence[bytes], subjects: Sequence[bytes], seqs: Sequence[int]
-    ) -> int:
-        """How many of `keys` name exactly this event and this entry."""
 
     def claim_event_keys(
         self, *, keys: Sequence[bytes], event_hashes: Sequence[bytes], subjects: Sequence[bytes], seqs: Sequence[int]

@@ -95,13 +95,17 @@ def cursor(wrapper: BaseDatabaseWrapper | None = None) -> Iterator[psycopg.Curso
     For tables that no organisation owns: its statements carry no row scope (`jobs.row_scope`).
     `wrapper` is Django's connection, if it is not that of this thread.
     """
-    wrapper = wrapper or connections[DEFAULT_DB_ALIAS]
-    wrapper.ensure_connection()
-    plain = wrapper.connection
-    if plain not in _adapted:
-        _adapt(plain)
+    wrapper, plain = _connected(wrapper)
     with wrapper.wrap_database_errors, psycopg.Cursor(plain) as opened:
         opened.format = pq.Format.BINARY
+        yield opened
+
+
+@contextmanager
+def server_cursor(name: str, wrapper: BaseDatabaseWrapper | None = None) -> Iterator[psycopg.ServerCursor[Any]]:
+    """As `cursor`, for more rows than fit into memory; one of each name at a time."""
+    wrapper, plain = _connected(wrapper)
+    with wrapper.wrap_database_errors, psycopg.ServerCursor(plain, name) as opened:
         yield opened
 
 
@@ -120,6 +124,15 @@ def preparing_cursor(wrapper: BaseDatabaseWrapper | None = None) -> Iterator[psy
             yield opened
         finally:
             plain.prepare_threshold = before
+
+
+def _connected(wrapper: BaseDatabaseWrapper | None) -> "tuple[BaseDatabaseWrapper, psycopg.Connection[Any]]":
+    wrapper = wrapper or connections[DEFAULT_DB_ALIAS]
+    wrapper.ensure_connection()
+    plain = wrapper.connection
+    if plain not in _adapted:
+        _adapt(plain)
+    return wrapper, plain
 
 
 def _header(element: int, length: int, nulls: bool) -> bytes:

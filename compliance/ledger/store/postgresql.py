@@ -15,10 +15,10 @@ from compliance.ledger.store.packed import (
     POSTGRES_EPOCH,
     Int4Array,
     KeyArray,
-    cursor,
     microseconds,
     pack_length,
     preparing_cursor,
+    server_cursor,
 )
 from compliance.proof.times import format_time
 
@@ -39,12 +39,6 @@ _LOCK_HEADS: Final = (
     "SELECT subject, seq, hash, recorded_at FROM ledger_head WHERE subject = ANY(%s) ORDER BY subject FOR UPDATE"
 )
 _KNOWN_EVENTS: Final = "SELECT key, event_hash, subject, seq FROM ledger_event_key WHERE key = ANY(%s)"
-# OFFSET 0 keeps the planner from reading the whole table for a thousand keys, as it does up to some million rows.
-_COUNT_KNOWN: Final = (
-    "SELECT count(*) FROM unnest(%s, %s, %s, %s) u(key, event_hash, subject, seq) CROSS JOIN LATERAL ("
-    "SELECT 1 FROM ledger_event_key k WHERE k.key = u.key "
-    "AND k.event_hash = u.event_hash AND k.subject = u.subject AND k.seq = u.seq OFFSET 0) found"
-)
 _COPY_EVENT_KEYS: Final = "COPY ledger_event_key (key, event_hash, subject, seq) FROM STDIN (FORMAT binary)"
 COPY_COLUMNS: Final = 'recorded_at, batch, "index", seq, subject, hash, prev, body'
 _COPY_ENTRIES: Final = f"COPY ledger_entry ({COPY_COLUMNS}) FROM STDIN (FORMAT binary)"
@@ -77,10 +71,17 @@ class PostgresStore:
 
     def select(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """In binary: bytes as hexadecimal text would be twice as many. Times stay the integers they are stored as."""
-        with cursor(self._wrapper) as opened:
+        with preparing_cursor(self._wrapper) as opened:
             opened.adapters.register_loader("timestamptz", Int8BinaryLoader)
             opened.execute(statement, parameters)
             return opened.fetchall()
+
+    def pages(self, statement: str, *, size: int) -> Iterator[list[tuple[Any, ...]]]:
+        """By a cursor of the server's, inside the caller's transaction."""
+        with server_cursor("ledger_pages", self._wrapper) as opened:
+            opened.execute(statement, binary=True)
+            while rows := opened.fetchmany(size):
+                yield rows
 
     def time_column(self, column: str) -> str:
         """The binary form is the stored one."""
@@ -136,16 +137,6 @@ class PostgresStore:
         with preparing_cursor(self._wrapper) as opened:
             opened.execute(_KNOWN_EVENTS, (KeyArray(keys),))
             return {key: KnownEvent(event_hash, subject, seq) for key, event_hash, subject, seq in opened.fetchall()}
-
-    def count_known(
-        self, *, keys: Sequence[bytes], event_hashes: Sequence[bytes], subjects: Sequence[bytes], seqs: Sequence[int]
-    ) -> int:
-        """By primary key, without bringing the rows here."""
-        packed = (KeyArray(keys), KeyArray(event_hashes), KeyArray(subjects), Int4Array(seqs))
-        with cursor(self._wrapper) as opened:
-            opened.execute(_COUNT_KNOWN, packed)
-            count: int = opened.fetchall()[0][0]
-        return count
 
     def claim_event_keys(
         self, *, keys: Sequence[bytes], event_hashes: Sequence[bytes], subjects: Sequence[bytes], seqs: Sequence[int]

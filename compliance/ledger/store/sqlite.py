@@ -28,6 +28,13 @@ class SqliteStore:
             rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
 
+    def pages(self, statement: str, *, size: int) -> Iterator[list[tuple[Any, ...]]]:
+        """As they are asked for: SQLite runs in this process."""
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            while rows := cursor.fetchmany(size):
+                yield rows
+
     def time_column(self, column: str) -> str:
         """An expression has no declared type, so Django's connection leaves it as the text it is."""
         return f"CAST({column} AS TEXT)"
@@ -83,14 +90,6 @@ class SqliteStore:
         """By primary key."""
         rows = _select_in("SELECT key, event_hash, subject, seq FROM ledger_event_key WHERE key IN", keys)
         return {key: KnownEvent(event_hash, subject, seq) for key, event_hash, subject, seq in rows}
-
-    def count_known(
-        self, *, keys: Sequence[bytes], event_hashes: Sequence[bytes], subjects: Sequence[bytes], seqs: Sequence[int]
-    ) -> int:
-        """By primary key."""
-        known = self.known_events(keys)
-        wanted = zip(keys, event_hashes, subjects, seqs, strict=True)
-        return sum(known.get(key) == KnownEvent(hash_, subject, seq) for key, hash_, subject, seq in wanted)
 
     def claim_event_keys(
         self, *, keys: Sequence[bytes], event_hashes: Sequence[bytes], subjects: Sequence[bytes], seqs: Sequence[int]
