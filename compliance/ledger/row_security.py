@@ -174,7 +174,7 @@ def _expected(connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> Iterato
     """
     cursor.execute(
         "SELECT c.relname, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND n.nspname = ANY (current_schemas(false))"
+        "WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname = ANY (current_schemas(false))"
     )
     schemas: dict[str, str] = dict(cursor.fetchall())
     for table in owned():
