@@ -54,7 +54,7 @@ class Door:
         """`./run words`."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("METERPROOF_", "PYTHON"))}
         return subprocess.run(
-            [str(self.folder / "run"), *words],
+            ["env", "--default-signal=HUP,INT", str(self.folder / "run"), *words],  # under nohup HUP is ignored
             env=kept | {"PATH": self.path},
             capture_output=True,
             text=True,
