@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.services.chromium import MISSING, find_chromium
+
 PROJECT = Path(__file__).resolve().parents[1]
 PYTHON = sys.executable
 PROGRAMS = Path(sys.executable).parent
@@ -96,6 +98,8 @@ def main() -> int:
     print("\n=== Summary")
     for step, code, seconds in results:
         print(f"{'passed' if code == 0 else 'FAILED':<8} {seconds:7.1f} s  {step.name}")
+    if find_chromium() is None:
+        print(f"LEFT OUT  {MISSING}")
     failed = sum(code != 0 for _, code, _ in results)
     print(f"checks: {len(results) - failed} passed, {failed} failed")
     return 1 if failed else 0

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from compliance.ledger import setup
+from compliance.ledger import guards, setup
 from compliance.ledger.drill.trial import take_down_guards
 
 # Whoever ends a test run from outside gets the servers that it started ended too: fixtures are undone as for Ctrl-C.
@@ -54,12 +55,14 @@ def log(db: None, folders: Path) -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def _flush_past_the_guards() -> Iterator[None]:
-    """Tests that commit end with an emptied database; the migrate signal of that flush puts the guards up again."""
-    flush = TransactionTestCase._fixture_teardown
+    """Tests that commit end with an emptied database and the guards up again. Of all that a migrate does afterwards
+    they need no more: content types and permissions are nothing of ours, and took as long as the test.
+    """
 
-    def teardown(case: TransactionTestCase) -> None:
+    def teardown(_case: TransactionTestCase) -> None:
         take_down_guards()
-        flush(case)
+        call_command("flush", verbosity=0, interactive=False, reset_sequences=False, inhibit_post_migrate=True)
+        guards.install()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", teardown)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,13 @@ class Door:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.policy = folder / "policy-rc.d"
+        self.release = folder / "os-release"
         script = (PROJECT / "run").read_text().replace("/usr/sbin/policy-rc.d", str(self.policy))
+        script = script.replace("/etc/os-release", str(self.release))
         self._program("run", script)
         self._program(".venv/bin/python", f'#!/bin/sh\nprintf "%s\\n" "$*" >>"{folder}/calls"\n')
         self._program("bin/sudo", '#!/bin/sh\nexec "$@"\n')
+        self.path = f"{folder / 'bin'}:{os.environ['PATH']}"
         shutil.copy(PROJECT / "requirements.txt", folder)
 
     def _program(self, name: str, text: str) -> None:
@@ -34,12 +38,24 @@ class Door:
         self._program("bin/ldconfig", "#!/bin/sh\n")
         self._program("bin/apt-get", f"#!/bin/sh\n{apt_get}\n")
 
+    def bare(self, system: str) -> Path:
+        """A fresh `system` with Python, but without its venv module and all that is installed; what apt-get is told."""
+        self.release.write_text(f'NAME="{system.title()}"\nID={system}\n')
+        self._program("bin/apt-get", f'#!/bin/sh\nprintf "%s\\n" "$*" >>"{self.folder}/apt"\n')
+        self._program("bin/ldconfig", "#!/bin/sh\n")
+        python = f'#!/bin/sh\ncase "$2" in *ensurepip*) exit 1 ;; esac\nexec "{sys.executable}" "$@"\n'
+        self._program("bin/python3", python)
+        for name in NEEDED:
+            (self.folder / "bin" / name).symlink_to(shutil.which(name) or "missing")
+        self.path = str(self.folder / "bin")
+        return self.folder / "apt"
+
     def open(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """`./run words`."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("METERPROOF_")}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("METERPROOF_", "PYTHON"))}
         return subprocess.run(
-            [str(self.folder / "run"), *words],
-            env=kept | {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}"},
+            ["env", "--default-signal=HUP,INT", str(self.folder / "run"), *words],  # under nohup HUP is ignored
+            env=kept | {"PATH": self.path},
             capture_output=True,
             text=True,
             timeout=LIMIT_SECONDS,
@@ -61,6 +77,25 @@ class Door:
         (self.folder / "var" / "demo" / "summary.json").write_text(text)
 
 
+# What the script itself needs of the machine: it is on every Debian and Ubuntu.
+NEEDED = (
+    "cat",
+    "chmod",
+    "cksum",
+    "cut",
+    "dirname",
+    "env",
+    "grep",
+    "id",
+    "ls",
+    "mkdir",
+    "rm",
+    "sh",
+    "sort",
+    "tee",
+    "tr",
+    "uname",
+)
 PREPARED = ["migrate", "load_catalogues", "bootstrap", "serve"]
 
 
@@ -100,6 +135,19 @@ def test_whatever_ends_apt_services_may_start_again(door: Door, apt_get: str, st
     assert done.returncode == status, done.stderr
     assert (door.folder / "kept-still").exists()
     assert not door.policy.exists()
+
+
+@pytest.mark.parametrize("system", ["debian", "ubuntu"])
+def test_a_bare_machine_is_asked_for_all_it_lacks(door: Door, system: str) -> None:
+    """Ubuntu has Chromium only as a snap: it is left to the user there, and said."""
+    asked = door.bare(system)
+    door.open("test", "-q")
+    words = asked.read_text().split()
+    to_run = {f"python3.{sys.version_info.minor}-venv", "libpango-1.0-0", "libharfbuzz-subset0", "openssl"}
+    assert to_run | {"redis-server", "qpdf", "poppler-utils", "softhsm2", "shellcheck", "git"} <= set(words)
+    assert ("chromium" in words) == (system == "debian")
+    said = door.open("doctor").stderr
+    assert ("snap install chromium" in said) == (system == "ubuntu")
 
 
 def test_doctor_names_a_remedy_for_everything_that_is_missing(door: Door) -> None:

@@ -6,7 +6,6 @@ the policy so that axe-core can be put into the page.
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,12 +20,6 @@ from tests.accounts.world import PASSWORD
 AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 WIDE, NARROW, NARROWEST = 1440, 390, 320
 HEIGHT = 1000
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-
-def find_chromium() -> str | None:
-    """The Chromium of this machine."""
-    return next((path for path in map(shutil.which, NAMES) if path), None)
 
 
 @dataclass

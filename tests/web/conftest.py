@@ -16,7 +16,8 @@ from django.test.utils import setup_databases, teardown_databases
 from pytest_django.live_server_helper import LiveServer
 
 from tests.conftest import FOLDERS
-from tests.web.browser import Browser, find_chromium
+from tests.services.chromium import MISSING, find_chromium
+from tests.web.browser import Browser
 from tests.web.world import World, build_world
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
@@ -84,7 +85,7 @@ def chromium(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Chromium, pointed at the live server. Where there is none, its tests are skipped and say so."""
     executable = find_chromium()
     if executable is None:
-        pytest.skip("no Chromium on this machine: pages were NOT checked in a browser (apt install chromium)")
+        pytest.skip(MISSING)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright keeps an event loop in this thread
         with Browser.launch(
