@@ -14,11 +14,14 @@ from compliance.client.home import Home, write_bytes
 from compliance.proof import trust
 from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.errors import ProofError
+from compliance.proof.history import require_standing_log_key, require_standing_receipt_key
 from compliance.proof.keys import PublicKey
 from compliance.proof.note import open_note
 from compliance.proof.receipt import Receipt
 from compliance.proof.receipt import read as read_receipt
+from compliance.proof.steps import Step, Verdict
 from compliance.proof.tlog_proof import TlogProof
+from compliance.proof.verify_bundle import read_revocations
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,9 @@ class Trust:
         try:
             receipt = read_receipt(envelope)
             receipt.verify(self.folder.receipt_keys, log=self.origin)
+            step = Step("Receipt")
+            keyid, issued_at = receipt.envelope.keyids[0], receipt.payload["issued_at"]
+            require_standing_receipt_key(keyid, issued_at, self.folder, Verdict("receipt", [step]), step)
         except ProofError as error:
             raise NotTrusted(f"The receipt does not verify: {error}") from error
         return receipt
@@ -73,6 +79,8 @@ class Trust:
             checkpoint = Checkpoint.from_text(opened.text)
             if checkpoint.origin != self.origin:
                 raise NotTrusted(f"A checkpoint of {checkpoint.origin}, not of {self.origin}.")
+            signed_by = [key.id.hex() for key in self.folder.log_keys if opened.verified_by(key) is not None]
+            require_standing_log_key(signed_by, [], self.folder, Verdict("proof"))
             parsed.verify(leaf_hash=leaf_hash, checkpoint=checkpoint)
         except ProofError as error:
             raise NotTrusted(f"The inclusion proof does not verify: {error}") from error
@@ -93,6 +101,7 @@ def _pin(folder: Path, service: Mapping[str, Any]) -> None:
 
 def _load(path: Path) -> trust.TrustFolder:
     try:
-        return trust.TrustFolder.load(path)
+        folder = trust.TrustFolder.load(path)
+        return read_revocations(folder, Verdict("trust", [Step("Keys of the log")]))
     except ProofError as error:
         raise ClientError(f"The trust folder {path} cannot be used: {error}") from error

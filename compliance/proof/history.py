@@ -15,7 +15,7 @@ from compliance.proof.key_lines import PINNED, VOUCHED_LOG, VOUCHED_PLATFORM, Ke
 from compliance.proof.links import check_links
 from compliance.proof.note import TYPE_MLDSA44, open_note
 from compliance.proof.steps import Step, Verdict
-from compliance.proof.times import format_time
+from compliance.proof.times import format_time, parse_time
 from compliance.proof.trust import TIME_STAMP_ROOTS, TrustFolder
 
 
@@ -60,7 +60,7 @@ def open_checkpoint(
             "signed_by": [key.id.hex() for key in signed_by],
         }
     stamped = check_time_tokens(text, time_tokens, trust, verdict) if time_tokens else []
-    _require_standing_key([key.id.hex() for key in signed_by], [*stamped, *dated], trust, verdict)
+    require_standing_log_key([key.id.hex() for key in signed_by], [*stamped, *dated], trust, verdict)
     return checkpoint
 
 
@@ -178,8 +178,12 @@ def _say_witnesses(witnesses: list[str], unknown: int, trust: TrustFolder, step:
         step.say(f"{unknown} lines of keys not known to you were passed over")
 
 
-def _require_standing_key(keyids: Sequence[str], times: Sequence[str], trust: TrustFolder, verdict: Verdict) -> None:
-    """A line of a revoked key counts if the note existed before, or if nothing dates it and nobody else had the key."""
+def require_standing_log_key(keyids: Sequence[str], times: Sequence[str], trust: TrustFolder, verdict: Verdict) -> None:
+    """A line of a revoked key counts if the note existed before, or if nothing dates it and nobody else had the key.
+
+    `keyids` are all log keys, 8 hex digits each, that signed it, `times` those at which it is known to have existed.
+    Raises `key.revoked`.
+    """
     revoked = [trust.revoked["log", keyid] for keyid in keyids if ("log", keyid) in trust.revoked]
     if not revoked or len(revoked) < len(keyids):
         return
@@ -194,6 +198,21 @@ def _require_standing_key(keyids: Sequence[str], times: Sequence[str], trust: Tr
         else:
             when = f"the checkpoint is dated {earliest}" if earliest else "nothing dates the checkpoint before that"
             raise ProofError("key.revoked", f"{keyids[0]} was revoked from {end.effective_at} on, {when}")
+
+
+def require_standing_receipt_key(keyid: str, issued_at: str, trust: TrustFolder, verdict: Verdict, step: Step) -> None:
+    """Nothing from outside dates a receipt: by its own word it must be from before the revocation of its key.
+
+    Raises `key.revoked`.
+    """
+    end = trust.revoked.get(("receipt", keyid))
+    if end is None:
+        return
+    if parse_time(issued_at) >= parse_time(end.effective_at):
+        raise ProofError("key.revoked", f"issued at {issued_at}; {keyid} was revoked from {end.effective_at} on")
+    verdict.note(
+        f"its key was revoked from {end.effective_at} on ({end.reason}), and only itself says that it is older", step
+    )
 
 
 def check_time_tokens(

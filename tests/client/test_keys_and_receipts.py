@@ -4,14 +4,18 @@ import os
 import stat
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from compliance.client import ClientError, Session, SigningKey
+from compliance.client import ClientError, NotTrusted, Session, SigningKey
 from compliance.client.inclusion import Standing, check_receipt
 from compliance.client.receipts import KeptReceipt
 from compliance.client.transport import Transport
+from compliance.client.trusting import Trust
+from compliance.jobs import clock
+from compliance.ledger import rotation
 from compliance.ledger.integrate import integrate
 from compliance.ledger.publish import publish
 from compliance.proof import batch
@@ -65,6 +69,50 @@ def test_recorded_becomes_included(sender: Sender, events_of_acme: str, capsys: 
     out = capsys.readouterr().out
     assert "included" in out
     assert "each of them proven" in out
+
+
+@pytest.mark.parametrize(
+    ("reason", "since", "standing"),
+    [("superseded", timedelta(0), Standing.INCLUDED), ("compromised", timedelta(hours=-1), Standing.BROKEN)],
+)
+def test_a_receipt_under_a_key_that_was_stolen_before_counts_for_nothing(
+    sender: Sender, events_of_acme: str, folders: Path, reason: str, since: timedelta, standing: Standing
+) -> None:
+    """The trust folder of today says since when; of a key that was merely given up, what it signed still counts."""
+    sender.run("submit", sender.file(events_of_acme))
+    integrate()
+    publish()
+    rotation.begin("receipts")
+    rotation.finish("receipts", effective_at=clock.now() + since, reason=reason)
+    publish()
+    with sender.session(trust=folders / "trust_dir") as session:
+        (kept,) = session.receipts
+        found = check_receipt(session, kept)
+    assert found.standing is standing
+    assert ("key.revoked" in found.says) is (standing is Standing.BROKEN)
+
+
+def test_an_inclusion_under_a_stolen_log_key_counts_for_nothing(
+    sender: Sender, events_of_acme: str, folders: Path
+) -> None:
+    """T16: nothing dates the proof that the sender once got; under today's key it verifies."""
+    sender.run("submit", sender.file(events_of_acme))
+    integrate()
+    publish()
+    with sender.session() as session:
+        (kept,) = session.receipts
+        (entry, *_) = kept.read().payload["entries"]
+        then = session.inclusion_proof(kept.batch_id, entry["index"])
+        assert then is not None
+        rotation.begin("log")
+        rotation.finish("log", effective_at=clock.now(), reason="compromised")
+        publish()
+        now = session.inclusion_proof(kept.batch_id, entry["index"])
+    trust = Trust.load(folders / "trust_dir")
+    with pytest.raises(NotTrusted, match=r"key\.revoked"):
+        trust.verify_inclusion(then, bytes.fromhex(entry["hash"]))
+    assert now is not None
+    trust.verify_inclusion(now, bytes.fromhex(entry["hash"]))
 
 
 def test_a_receipt_that_was_changed_is_called_broken(sender: Sender, events_of_acme: str) -> None:
