@@ -51,6 +51,15 @@ def test_the_command_drills_on_a_copy_and_leaves_the_original(committed_log: Pat
     assert "The ledger is not sound" in said.getvalue()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_log_of_which_nothing_is_published_cannot_be_drilled(committed_log: Path) -> None:
+    said = io.StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("tamper-drill", stderr=said)
+    assert ended.value.code == 2
+    assert "manage.py ledger publish" in said.getvalue()
+
+
 def files_of_the_log() -> list[Path]:
     """All files that a drill could have touched."""
     folders = [settings.METERPROOF[name] for name in ("LOG_DIR", "SIGNER_DIR", "BLOB_DIR")]

@@ -64,13 +64,19 @@ class Report:
 
 
 def drill(only: Sequence[str] = ()) -> Report:
-    """Try everything, or what touches the tables `only`. Raises LedgerError if the ledger is not sound before."""
+    """Try everything, or what touches the tables `only`. Raises LedgerError if the ledger is not sound before, or
+    nothing of it was published.
+    """
+    kept = shown_checkpoint()
+    if kept is None:
+        raise LedgerError(
+            "Nothing was published yet, so there is little to damage. Begin with: manage.py ledger publish"
+        )
     if found := problems():
         raise LedgerError(
             f"The ledger is not sound, so a drill would say nothing: {found[0]}. Look with: manage.py fsck"
         )
     report = Report()
-    kept = shown_checkpoint()
     with transaction.atomic():
         take_down_guards()
         for trials in _groups(only):
