@@ -21,7 +21,7 @@ from compliance.ledger.fsck.parts import Part, PartResult, Reading
 from compliance.ledger.fsck.run import Readers, read_part
 
 PART_TASK: Final = "ledger.fsck_part"
-PARTS_WORTH_A_PROCESS: Final = 12  # to begin one takes as long as to read six or seven, and it takes two beforehand
+PARTS_WORTH_A_PROCESS: Final = 12  # to begin one takes as long as to read five or six, and it takes two beforehand
 _LOOK_EVERY_SECONDS: Final = 0.5
 
 
