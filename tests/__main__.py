@@ -23,7 +23,7 @@ PROGRAMS = Path(sys.executable).parent
 PROCESSES = "3"  # the smallest machine we promise green on has two cores, and many tests wait for a server they started
 STEP_SECONDS = 1_800  # several times what the longest step takes; a step that hangs is ended and has failed
 MEMORY = Path("/dev/shm")  # noqa: S108 (a folder of our own in it)
-MEMORY_NEEDED = 8 * 1024**3  # ten times what a run leaves at most; a smaller machine takes the disk
+MEMORY_NEEDED = 8 * 1024**3  # a run was seen to hold 0.4 GiB; a machine with little memory takes the disk
 
 # Modules go whole to one process, as their fixtures are dear, the slow ones first (tests/conftest.py).
 PYTEST = (PYTHON, "-m", "pytest", "-q", "-n", PROCESSES, "--dist", "loadscope", "--no-loadscope-reorder")
@@ -72,7 +72,7 @@ def run(command: tuple[str, ...], environment: dict[str, str]) -> int:
 def scratch() -> Iterator[Path]:
     """A folder for all that the tests write, in memory where there is plenty.
 
-    No test can end the power, and hundreds empty all tables: waiting for the disk was a third of their time.
+    No test can end the power, and hundreds empty all tables: on a busy machine they mostly wait for the disk.
     """
     in_memory = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED
     with tempfile.TemporaryDirectory(prefix="meterproof-tests-", dir=MEMORY if in_memory else None) as folder:
