@@ -1,17 +1,20 @@
 """Time stamps (RFC 3161) over published checkpoints: a word from outside that they existed by then.
 
-Each second the newest checkpoint that has none is sent to the time stamp authority. One that was overtaken before its
-turn gets no token of its own: the next one says it all, since it continues it. While the authority is away the
-checkpoint is "anchor pending": nothing waits for it, it is tried again, and after an hour that is an alarm. Who the
-authority is, the reports room knows, and registers it here.
+Each published checkpoint gets a token, in the order of the log: tokens and sizes rise together. So those that wait are
+the checkpoints beyond the newest token, found by one index; a token that vanished or changed places is missed; and an
+export up to any size holds the tokens up to a number. The price: after an absence of the authority the oldest is
+stamped first. Each round takes so long and no longer. While the authority is away the checkpoints are "anchor pending":
+nothing waits for them, they are tried again, and after an hour that is an alarm. Who the authority is, the reports room
+knows, and registers it here.
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from django.conf import settings
@@ -20,11 +23,16 @@ from compliance.jobs import clock
 from compliance.jobs.failpoints import reach
 from compliance.ledger import files, mirror, selectors, tiles
 from compliance.ledger.models import Anchoring, TimeToken
+from compliance.ledger.models import Checkpoint as CheckpointRow
+from compliance.ledger.selectors import StoredCheckpoint
 from compliance.ledger.transactions import unit_of_work
 from compliance.proof.errors import ProofError
 from compliance.proof.log_folder import ANCHORED, STAMP
 from compliance.proof.time_tokens import TimeStamp, verify_token
 from compliance.proof.trust import TIME_STAMP_ROOTS
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 __all__ = ["ANCHORED", "STAMP"]  # names of the files beside the checkpoint
 
@@ -33,6 +41,8 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE: Final = timedelta(seconds=5)  # doubles: an authority that is away costs the worker a time-out each time
 LONGEST_PAUSE: Final = timedelta(minutes=5)
 ALARM_AFTER: Final = timedelta(hours=1)
+ROUND_SECONDS: Final = 0.5  # of tokens in a row: half of the worker's second is left for publishing
+MOST_IN_A_ROUND: Final = 100  # read at once; no authority gives more in that time
 CLOCKS_APART: Final = timedelta(minutes=5)  # more, and either the authority's clock or ours tells nothing
 
 
@@ -58,13 +68,14 @@ class Authority:
 class Standing:
     """What can be said of the time stamps now. `stamped_at` and `size` are of the newest token, None without one.
 
-    `pending_since` is set while a checkpoint waits for its token, `failure` says why it still does.
+    `waiting` checkpoints have no token yet. `pending_since` is set while the authority is away, `failure` says why.
     """
 
     stamped_at: datetime | None
     size: int | None
     authority: str
     note: str
+    waiting: int
     pending_since: datetime | None
     failure: str
 
@@ -82,35 +93,71 @@ def register_authority(authority: Authority) -> None:
     _authorities[:] = [authority]
 
 
-def anchor() -> TimeToken | None:
-    """Have the newest published checkpoint stamped, if it is not, and keep the token. None if nothing was stored.
+def anchor() -> int:
+    """Have the published checkpoints that have no token stamped, oldest first, as many as a round allows. Returns how
+    many tokens were stored.
 
     A token is kept only if it verifies: over these bytes, with our nonce, by an authority whose roots are known here,
-    its certificate valid at that time, and that time near ours. Otherwise it is as if none had come.
+    its certificate valid at that time, and that time near ours. Otherwise it is as if none had come: the round is over.
     """
     latest = selectors.latest_checkpoint()
     if latest is None or not _authorities or mirror.is_mirror():
-        return None
+        return 0
+    newest = _newest_token()
+    waiting = _waiting(newest, latest)
+    if not waiting:
+        if newest is not None:
+            _show(newest)
+        return 0
     state = Anchoring.objects.filter(id=1).first() or Anchoring(id=1)
-    newest = TimeToken.objects.order_by("-number").first()
-    if newest is not None and newest.note == latest.note:
-        _show(newest)
-        return None
     now = clock.now()
     if state.next_try_at is not None and now < state.next_try_at <= now + LONGEST_PAUSE:
-        return None
-    try:
-        token = _authorities[0].stamp(latest.note.encode())
-        reach("ledger.anchors.stamped")
-        verify(token, latest.note, at=clock.now())
-    except NoAuthority:
-        return None
-    except (AuthorityAway, ProofError) as error:
-        _wait(state, now, str(error))
-        return None
-    stored = _keep(latest.size, latest.note, token)
+        return 0
+    until = time.monotonic() + ROUND_SECONDS
+    stored = None
+    done = 0
+    for size, note in waiting:
+        try:
+            stored = _stamp(size, note)
+        except NoAuthority:
+            break
+        except (AuthorityAway, ProofError) as error:
+            _wait(now, str(error))
+            break
+        done += 1
+        if time.monotonic() >= until:
+            break
+    if stored is not None:
+        _show(stored)
+    return done
+
+
+def _newest_token() -> TimeToken | None:
+    return TimeToken.objects.order_by("-number").first()
+
+
+def _waiting(newest: TimeToken | None, latest: StoredCheckpoint) -> list[tuple[int, str]]:
+    """Size and note of the next checkpoints to be stamped. The latest is stamped again when more witnesses have
+    cosigned it, for proofs carry it as it is shown.
+    """
+    beyond = _beyond(newest).order_by("size").values_list("size", "note")[:MOST_IN_A_ROUND]
+    found = [(size, latest.note if size == latest.size else note) for size, note in beyond]
+    if not found and newest is not None and newest.size == latest.size and newest.note != latest.note:
+        return [(latest.size, latest.note)]
+    return found
+
+
+def _beyond(newest: TimeToken | None) -> "QuerySet[CheckpointRow]":
+    return CheckpointRow.objects.filter(size__gt=newest.size if newest is not None else 0)
+
+
+def _stamp(size: int, note: str) -> TimeToken:
+    """One token, verified and stored. Raises AuthorityAway, ProofError."""
+    token = _authorities[0].stamp(note.encode())
+    reach("ledger.anchors.stamped")
+    verify(token, note, at=clock.now())
+    stored = _keep(size, note, token)
     reach("ledger.anchors.stored")
-    _show(stored)
     return stored
 
 
@@ -144,13 +191,14 @@ def tokens_over(size: int, note: str) -> list[bytes]:
 def standing() -> Standing:
     """For pages and the operator."""
     state = Anchoring.objects.filter(id=1).first()
-    newest = TimeToken.objects.filter(number=state.tokens).first() if state and state.tokens else None
+    newest = _newest_token()
     stamp = _stated(newest) if newest is not None else None
     return Standing(
         stamped_at=stamp.time if stamp else None,
         size=newest.size if newest is not None else None,
         authority=stamp.authority if stamp else "",
         note=newest.note if newest is not None else "",
+        waiting=0 if mirror.is_mirror() else _beyond(newest).count(),
         pending_since=state.pending_since if state else None,
         failure=state.failure if state else "",
     )
@@ -163,8 +211,9 @@ def _stated(row: TimeToken) -> TimeStamp | None:
         return None
 
 
-def _wait(state: Anchoring, now: datetime, failure: str) -> None:
+def _wait(now: datetime, failure: str) -> None:
     """Remember that it failed, and say so; after an hour, and every hour from then on, as an alarm."""
+    state = Anchoring.objects.filter(id=1).first() or Anchoring(id=1)
     state.pending_since = state.pending_since or now
     pause = min(FIRST_PAUSE * 2 ** min(state.attempts, 10), LONGEST_PAUSE)
     state.attempts += 1
@@ -179,8 +228,14 @@ def _wait(state: Anchoring, now: datetime, failure: str) -> None:
 
 @unit_of_work()
 def _keep(size: int, note: str, token: bytes) -> TimeToken:
-    """Store the token under the next number, and how many there are: one that vanishes is missed."""
+    """Store the token under the next number, and how many there are: one that vanishes is missed.
+
+    If somebody else stamped this checkpoint, or a later one, meanwhile, theirs counts: sizes never go back.
+    """
     state, _ = Anchoring.objects.select_for_update().get_or_create(id=1)
+    newest = _newest_token()
+    if newest is not None and (newest.size > size or newest.note == note):
+        return newest
     stored = TimeToken.objects.create(number=state.tokens + 1, size=size, note=note, token=token)
     Anchoring.objects.filter(id=1).update(
         tokens=stored.number, pending_since=None, attempts=0, next_try_at=None, failure="", alarmed_at=None
