@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from compliance.checks import actions, fences
+from compliance.checks import actions, alarms, fences
 from compliance.checks.models import Suspicion
 from compliance.jobs import actions as jobs
 from compliance.jobs import clock
@@ -12,6 +12,7 @@ from compliance.ledger import integrate
 NOT_PLACED_YET = timedelta(seconds=1)  # the publisher integrates each second
 SWEEP_SECONDS = 24 * 3600
 GUARDS_SECONDS = 3600
+ALARMS_SECONDS = 60  # who looks at the findings learns of an alarm before anybody needs it published
 
 
 @task(actions.TELL, max_attempts=20, lease_seconds=120)
@@ -54,3 +55,9 @@ def sweep_daily() -> None:
 def look_at_guards() -> None:
     """A guard that vanished from the database becomes a finding."""
     fences.suspect_missing()
+
+
+@periodic("checks.alarms", every_seconds=ALARMS_SECONDS)
+def look_at_alarms() -> None:
+    """An alarm of the ledger becomes a finding, and is closed when it is over."""
+    alarms.follow()

@@ -12,12 +12,13 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from compliance.proof import durable_files
 
 try:
     import fcntl
@@ -95,14 +96,4 @@ def write_json(path: Path, value: object) -> None:
 def write_bytes(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Write `content` to a file beside `path`, sync it, then put it in the place of `path`."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, mode)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    durable_files.replace(path, content, mode=mode)

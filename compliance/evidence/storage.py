@@ -23,6 +23,7 @@ from django.conf import settings
 
 from compliance.evidence.errors import BlobDamaged, BlobMissing, IntakeRefused
 from compliance.jobs import clock, failpoints
+from compliance.proof import durable_files
 
 MAX_FILE_BYTES = 20 * 1024 * 1024  # a scanned contract fits; larger records belong into several files
 CHUNK_BYTES = 256 * 1024
@@ -124,7 +125,7 @@ def keep(path: Path, blob: StoredBlob) -> None:
             target.rename(_folder("damaged") / f"{blob.sha256}-{clock.now():%Y%m%dT%H%M%S%f}")
         path.chmod(0o440)
         path.rename(target)
-        _sync_folder(target.parent)
+        durable_files.sync_folder(target.parent)
     failpoints.reach("evidence.blob_stored")
 
 
@@ -246,14 +247,6 @@ def _hash_of(file: IO[bytes]) -> str:
     while chunk := file.read(CHUNK_BYTES):
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -1,22 +1,21 @@
-"""Files that are either wholly there or not there, also after a power cut: temp file, fsync, rename, fsync of the
-folder.
+"""Files of the log and of its signer, durable (`proof.durable_files`), with steps at which tests break off.
 
 What is written once is never written with other bytes: a tile has one content for ever.
 """
 
-import os
-import secrets
 from pathlib import Path
 
-from compliance.jobs.failpoints import reach
+from compliance.jobs import failpoints
 from compliance.ledger.errors import Damaged
+from compliance.proof import durable_files
+from compliance.proof.durable_files import sync_folder
+
+__all__ = ["make_secret", "replace", "sync_folder", "write_once"]
 
 
 def replace(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Make `data` the content of `path`, whatever it was before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, data, mode)
-    sync_folder(path.parent)
+    durable_files.replace(path, data, mode=mode, reach=_reach)
 
 
 def write_once(path: Path, data: bytes) -> bool:
@@ -30,7 +29,7 @@ def write_once(path: Path, data: bytes) -> bool:
         present = path.read_bytes()
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, data, 0o644)
+        durable_files.place(path, data, reach=_reach)
         return True
     if present != data:
         raise Damaged(str(path), "the file holds other bytes than the rows it was made from")
@@ -40,43 +39,8 @@ def write_once(path: Path, data: bytes) -> bool:
 def make_secret(path: Path, data: bytes) -> None:
     """Write `path` for the owner's eyes alone. Raises FileExistsError rather than overwrite a secret."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        _write_all(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    sync_folder(path.parent)
+    durable_files.create(path, data, mode=0o600)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _replace(path: Path, data: bytes, mode: int) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        try:
-            _write_all(descriptor, data)
-            reach("ledger.files.written")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        reach("ledger.files.synced")
-        temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    reach("ledger.files.renamed")
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+def _reach(step: str) -> None:
+    failpoints.reach(f"ledger.files.{step}")

@@ -31,7 +31,7 @@ def integrate_and_publish() -> None:
 
 @periodic("ledger.anchor", every_seconds=PUBLISH_EVERY_SECONDS)
 def anchor() -> None:
-    """Have the newest checkpoint stamped by a time stamp authority."""
+    """Have checkpoints stamped by a time stamp authority."""
     if LogState.objects.filter(id=1).exists():
         anchors.anchor()
 

@@ -12,7 +12,7 @@ import json
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -171,6 +171,19 @@ def go_on(reason: str) -> Alarm:
     files.sync_folder(_folder())
     logger.warning("publishing goes on after the alarm of witness %s: %s", raised.witness, reason)
     return raised
+
+
+def went_on() -> list[tuple[Alarm, str]]:
+    """Each alarm after which the operator went on, with his reason, as far as the evidence was not moved away."""
+    found = []
+    names = {item.name for item in fields(Alarm)}
+    for path in sorted((_folder() / EVIDENCE).rglob("accepted-*.json")):
+        try:
+            said = json.loads(path.read_bytes())
+            found.append((Alarm(**{name: said[name] for name in names}), str(said["reason"])))
+        except (KeyError, TypeError, ValueError, OSError):
+            logger.warning("%s cannot be read", path)
+    return found
 
 
 def collected(signed: str) -> Collected:

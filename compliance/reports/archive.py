@@ -1,14 +1,13 @@
 """PDF files of reports below REPORT_DIR, named by their SHA-256. Written whole or not at all, never changed."""
 
 import hashlib
-import os
-import tempfile
 from io import BytesIO
 from pathlib import Path
 from typing import IO
 
 from django.conf import settings
 
+from compliance.proof import durable_files
 from compliance.reports.models import Report
 
 
@@ -20,14 +19,8 @@ def store(data: bytes) -> str:
     """Keep `data` and return its name. The same bytes are kept once."""
     name = f"{hashlib.sha256(data).hexdigest()}.pdf"
     folder = _folder()
-    folder.mkdir(parents=True, exist_ok=True)
     if not (folder / name).exists():
-        descriptor, draft = tempfile.mkstemp(dir=folder, suffix=".part")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(draft).replace(folder / name)
+        durable_files.replace(folder / name, data, mode=0o600)
     return name
 
 

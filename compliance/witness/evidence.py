@@ -8,11 +8,10 @@ too, but apart and bounded, so that nobody can fill the disk or crowd out a proo
 import hashlib
 import json
 import logging
-import os
-import secrets
 from pathlib import Path
 from typing import Final
 
+from compliance.proof import durable_files
 from compliance.witness.store import Cosigned
 
 logger = logging.getLogger(__name__)
@@ -35,45 +34,20 @@ def keep(folder: Path, *, kind: str, refused: str, request: bytes, last: Cosigne
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if sum(1 for _ in target.parent.iterdir()) >= MAX_KEPT[kind]:
+    if sum(1 for _ in target.parent.glob("[!.]*")) >= MAX_KEPT[kind]:
         logger.error("no more evidence of kind %s is kept below %s: move it away", kind, folder)
         return None
-    draft = target.with_name(f".{name}.{secrets.token_hex(4)}")
-    draft.mkdir(mode=0o700)
     said = {"origin": last.origin, "kind": kind, "why": why, "time": at}
-    for file, data in (
-        (REFUSED, refused.encode()),
-        (COSIGNED, last.note.encode()),
-        ("request", request),
-        ("why.json", (json.dumps(said, indent=1) + "\n").encode()),
-    ):
-        _write(draft / file, data)
-    _sync(draft)
-    try:
-        draft.rename(target)
-    except OSError:  # another thread kept the same
-        for written in draft.iterdir():
-            written.unlink()
-        draft.rmdir()
-    _sync(target.parent)
+    files = {
+        REFUSED: refused.encode(),
+        COSIGNED: last.note.encode(),
+        "request": request,
+        "why.json": (json.dumps(said, indent=1) + "\n").encode(),
+    }
+    durable_files.create_folder(target, files, mode=0o700)  # or another thread kept the same
     return target
 
 
 def count(folder: Path) -> dict[str, int]:
     """How many refusals of each kind lie below `folder`."""
     return {kind: sum(1 for item in (folder / kind).glob("[!.]*")) for kind in MAX_KEPT}
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

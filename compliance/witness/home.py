@@ -4,11 +4,11 @@ Key and memory are made together, once. A folder that holds one of them without 
 something: nothing here makes the other anew.
 """
 
-import os
+import sqlite3
 from pathlib import Path
 from typing import Final
 
-from compliance.proof import note
+from compliance.proof import durable_files, note
 from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.errors import ProofError
 from compliance.proof.keys import PrivateKey
@@ -42,18 +42,14 @@ def make(folder: Path, name: str) -> str:
     except ProofError as error:
         raise HomeError(f"{name!r} cannot name a witness: {error.detail}. Use an address without scheme.") from None
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    create(folder / MEMORY, signer.vkey)
-    (folder / VKEY).write_text(f"{signer.vkey}\n")
-    descriptor = os.open(folder / KEY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key.to_pem())
-        file.flush()
-        os.fsync(file.fileno())
-    directory = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        create(folder / MEMORY, signer.vkey)
+        durable_files.replace(folder / VKEY, f"{signer.vkey}\n".encode())
+        durable_files.create(folder / KEY, key.to_pem(), mode=0o600)
+    except (OSError, sqlite3.Error):  # its key never left this call, so nothing was signed and nothing is forgotten
+        for name in (KEY, VKEY, MEMORY):
+            (folder / name).unlink(missing_ok=True)
+        raise
     return signer.vkey
 
 

@@ -1,6 +1,7 @@
 """The network and the clock as something that fails."""
 
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,16 +17,22 @@ _CALLS = ("connect", "sendall", "send", "recv", "recv_into")
 
 @contextmanager
 def network_fails(countdown: Countdown) -> Iterator[None]:
-    """Every call of a socket of ours, but for those to the database, can find that the other side is gone."""
+    """Every call of a socket of ours, but for those to the database, can find that the other side is gone.
+
+    Ours are those of this thread: the other side may be a server that the test runs in another.
+    """
+    ours = threading.get_ident()
     with pytest.MonkeyPatch.context() as patch:
         for name in _CALLS:
-            patch.setattr(socket.socket, name, _failing(name, getattr(socket.socket, name), countdown), raising=False)
+            failing = _failing(name, getattr(socket.socket, name), countdown, ours)
+            patch.setattr(socket.socket, name, failing, raising=False)
         yield
 
 
-def _failing(name: str, call: Any, countdown: Countdown) -> Any:
+def _failing(name: str, call: Any, countdown: Countdown, ours: int) -> Any:
     def failing(self: socket.socket, *args: Any) -> Any:
-        if self.family in (socket.AF_INET, socket.AF_INET6) and countdown.strikes(name):
+        is_ours = threading.get_ident() == ours and self.family in (socket.AF_INET, socket.AF_INET6)
+        if is_ours and countdown.strikes(name):
             raise ConnectionResetError("Connection reset by peer") if name != "connect" else ConnectionRefusedError()
         return call(self, *args)
 

@@ -2,21 +2,18 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.conf import settings
 
 from compliance.jobs import clock
 from compliance.ledger import integrate, key_history, publish, selectors, signer, tasks, tiles
-from compliance.ledger.append import append_batch
 from compliance.ledger.models import LogState, Pending
 from compliance.proof import merkle, tile_proofs
 from compliance.proof.batch import SignedBatch
-from tests.faults.sweep import Acknowledged, log_files, once, sweep_all
-from tests.ledger.world import Factory, meter, received
+from tests.faults.bench import Bench
+from tests.faults.sweep import log_files, once, sweep_all
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,36 +21,6 @@ pytestmark = [
     pytest.mark.both_engines,
     pytest.mark.timeout(400),
 ]
-
-_numbers = count(1)
-
-
-@dataclass(slots=True)
-class Bench:
-    """A log with one factory, and what it was told."""
-
-    factory: Factory
-    told: Acknowledged
-
-    def new_meter(self) -> str:
-        """A meter that no batch named yet."""
-        return meter(next(_numbers))
-
-    def sign(self, *meters: str, **members: Any) -> SignedBatch:
-        """A batch with one event for each meter."""
-        return self.factory.sign([self.factory.event(name, **members) for name in meters])
-
-    def send(self, signed: SignedBatch) -> Any:
-        """Append, and note the receipt."""
-        return self.told.note(append_batch(received(signed)))
-
-
-@pytest.fixture
-def bench(committed_log: Path) -> Bench:
-    """A new log and a factory with a registered key."""
-    factory = Factory()
-    factory.register()
-    return Bench(factory, Acknowledged())
 
 
 @dataclass(slots=True)

@@ -1,7 +1,6 @@
 """G4: every call of intake, links, keys, evidence and jobs fails in turn, and nothing is lost or half done."""
 
 import io
-import os
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from compliance.proof.batch import SignedBatch
 from compliance.proof.keys import PrivateKey
 from tests.accounts import world as accounts
 from tests.custody import world
+from tests.faults.bench import every
 from tests.faults.sweep import Acknowledged, once, sweep_all
 from tests.services.redis import broker
 
@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_engines,
 
 SPRING = (datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 5, 31, tzinfo=UTC))
 EFFECT = "tests.effect"
-EVERY = 1 if os.environ.get("SWEEP") == "all" else 7  # intake makes a hundred calls: ./run soak --calls
+EVERY = every(7)  # intake makes a hundred calls
 
 
 @dataclass(slots=True)

@@ -11,14 +11,15 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from compliance.jobs import clock
-from compliance.ledger import anchors, integrate, proofs, publish, selectors, tasks, tiles
-from compliance.ledger.models import Anchoring, TimeToken
+from compliance.jobs import clock, failpoints
+from compliance.ledger import anchors, guards, integrate, proofs, publish, selectors, tasks, tiles
+from compliance.ledger.drill.trial import take_down_guards
+from compliance.ledger.models import Anchoring, Checkpoint, TimeToken
 from compliance.proof import bundle
 from compliance.proof.verify import verify_file
 from compliance.reports.authority.certificates import TIME_STAMP_LIFE
 from tests.ledger.test_commands import run
-from tests.ledger.world import Factory, found, meter
+from tests.ledger.world import Factory, found, meter, stamp_all
 from tests.services.time_stamps import Desk, time_stamp_authority
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_engines]
@@ -46,8 +47,8 @@ def publish_one(factory: Factory) -> str:
 def test_each_checkpoint_is_stamped(factory: Factory, desk: Desk, tmp_path: Path) -> None:
     """openssl accepts the token, bundles carry it, the verifier says the time, outsiders find it beside the log."""
     factory.register()
-    notes = [publish_one(factory) for _ in range(2) if tasks.anchor() is None]
-    tasks.anchor()
+    notes = [publish_one(factory) for _ in range(2)]
+    stamp_all()
     assert [row.note for row in TimeToken.objects.order_by("number")] == notes
     tasks.anchor()
     assert desk.asked == len(notes)  # nothing new, nothing asked
@@ -67,6 +68,51 @@ def test_each_checkpoint_is_stamped(factory: Factory, desk: Desk, tmp_path: Path
     standing = anchors.standing()
     assert (standing.note, standing.pending_since, standing.size) == (notes[-1], None, 7)
     assert found() == []
+
+
+def published() -> list[str]:
+    """Every checkpoint, oldest first."""
+    return list(Checkpoint.objects.order_by("size").values_list("note", flat=True))
+
+
+def stamped() -> list[str]:
+    """What the tokens are over, in their order."""
+    return list(TimeToken.objects.order_by("number").values_list("note", flat=True))
+
+
+def test_checkpoints_that_come_faster_than_rounds_are_all_stamped(
+    factory: Factory, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oldest first, one in a round that has no time for more; of two stampers at once one stores."""
+    for _ in range(4):
+        publish_one(factory)
+    monkeypatch.setattr(anchors, "ROUND_SECONDS", 0)
+    tasks.anchor()
+    assert (stamped(), anchors.standing().waiting) == (published()[:1], 3)
+    others = iter([anchors.anchor])
+    with failpoints.arm("ledger.anchors.stamped", lambda: [other() for other in others]):
+        tasks.anchor()
+    assert stamped() == published()[:2]
+    monkeypatch.undo()
+    stamp_all()
+    assert stamped() == published()
+    assert desk.asked == 5
+    assert found() == []
+
+
+def test_a_checkpoint_that_was_left_out_is_found(factory: Factory, desk: Desk) -> None:
+    """Also by who takes its token away, closes the gap in the numbers and mends the count."""
+    for _ in range(3):
+        publish_one(factory)
+    stamp_all()
+    assert found() == []
+    size = TimeToken.objects.get(number=2).size
+    take_down_guards()
+    TimeToken.objects.filter(number=2).delete()
+    TimeToken.objects.filter(number=3).update(number=2)
+    Anchoring.objects.update(tokens=2)
+    guards.install()
+    assert [(problem.code, problem.place) for problem in found()] == [("time_token.none", f"checkpoint {size}")]
 
 
 def test_a_wrong_token_is_refused(factory: Factory, desk: Desk) -> None:
@@ -113,16 +159,18 @@ def test_while_the_authority_is_away_the_anchor_is_pending(
                     standing = anchors.standing()
                     assert standing.pending_since == started
                     assert standing.is_alarm == (minutes >= 60)
+                    assert standing.waiting == len(published()) == 1 + (minutes >= 60)
     assert desk.asked == 25  # of fifty ticks: a pause of five minutes at most, and never two requests in one
     assert [record.levelname for record in caplog.records].count("ERROR") == 2
     assert "anchor pending       since" in run("ledger", "status")
     desk.answer = None
     with clock.use(lambda: started + timedelta(minutes=minutes + 10)):
-        tasks.anchor()
+        stamp_all()
         standing = anchors.standing()
     assert (standing.pending_since, standing.is_alarm, standing.failure) == (None, False, "")
-    assert Anchoring.objects.get().tokens == TimeToken.objects.count() == 1
-    assert found() == []
+    assert stamped() == published() != []
+    assert Anchoring.objects.get().tokens == len(stamped())
+    assert (standing.waiting, found()) == (0, [])
 
 
 def test_without_an_authority_nothing_is_pending(factory: Factory, settings: Any) -> None:

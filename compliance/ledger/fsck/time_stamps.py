@@ -27,6 +27,8 @@ def compare(result: FsckResult, log_keys: LogKeys) -> None:
             result.add("time_token.missing", place, f"the one before it has the number {number}")
         if row.size < size:
             result.add("time_token.order", place, f"it is over {row.size} entries, the one before it over {size}")
+        elif row.size > size:
+            _require_each_stamped(result, size, row.size)
         number, size = row.number, row.size
         try:
             stated = Checkpoint.from_text(note.open_note(row.note, log_keys.verifiers_at(row.size)).text)
@@ -41,6 +43,13 @@ def compare(result: FsckResult, log_keys: LogKeys) -> None:
     if counted != number:
         result.add("time_token.missing", f"time_token {counted}", f"{counted} were stored, the last here is {number}")
     _compare_files(result)
+
+
+def _require_each_stamped(result: FsckResult, after: int, before: int) -> None:
+    """Checkpoints are stamped in the order of the log: none between two tokens was left out."""
+    left_out = CheckpointRow.objects.filter(size__gt=after, size__lt=before).order_by("size")
+    for size in left_out.values_list("size", flat=True)[:_PAGE]:
+        result.add("time_token.none", f"checkpoint {size}", "it has no time stamp, though later ones have")
 
 
 def _compare_files(result: FsckResult) -> None:

@@ -8,14 +8,13 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from compliance.proof import base64_text, note
+from compliance.proof import base64_text, durable_files, note
 from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.errors import NotCheckable, ProofError
 from compliance.proof.monitor.tree import Tree
@@ -74,10 +73,7 @@ class Memory:
             "seen_at": kept.seen_at,
             "entries": kept.entries,
         }
-        draft = self.folder / f".{STATE}.{secrets.token_hex(4)}"
-        _write(draft, (json.dumps(value, indent=1) + "\n").encode())
-        draft.replace(self.folder / STATE)
-        _sync(self.folder)
+        durable_files.replace(self.folder / STATE, (json.dumps(value, indent=1) + "\n").encode())
 
     def keep_evidence(self, said: Mapping[str, Any], files: Mapping[str, bytes]) -> Path | None:
         """Write `files` and the words `said` into a folder of their own, once for the same files; None if there are too
@@ -90,15 +86,10 @@ class Memory:
         if target.exists():
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        if sum(1 for _ in target.parent.iterdir()) >= MAX_EVIDENCE:
+        if sum(1 for _ in target.parent.glob("[!.]*")) >= MAX_EVIDENCE:
             return None
-        draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        draft.mkdir()
-        for name, data in {**files, "finding.json": (json.dumps(said, indent=1) + "\n").encode()}.items():
-            _write(draft / name, data)
-        _sync(draft)
-        draft.rename(target)
-        _sync(target.parent)
+        finding = (json.dumps(said, indent=1) + "\n").encode()
+        durable_files.create_folder(target, {**files, "finding.json": finding})
         return target
 
 
@@ -133,18 +124,3 @@ def _read(value: Mapping[str, Any]) -> Kept:
     if tree.root() != checkpoint.root:
         raise ValueError("its tiles are not those of its checkpoint")
     return Kept(text, checkpoint, tree, int(value["changed_at"]), int(value["seen_at"]), int(value["entries"]))
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,7 +14,6 @@ Folder (`AUTHORITY_DIR`, 0700; keys 0600):
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from compliance.jobs import clock
+from compliance.proof import durable_files
 from compliance.reports.authority import certificates
 from compliance.reports.authority.certificates import Signer
 
@@ -146,10 +146,4 @@ class DevelopmentAuthority:
 
 def _write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Replace `path` whole or not at all."""
-    draft = path.with_name(path.name + ".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    durable_files.replace(path, data, mode=mode)

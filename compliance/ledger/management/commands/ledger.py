@@ -120,7 +120,8 @@ class Command(BaseCommand):
         if standing.pending_since is not None:
             style = self.style.ERROR if standing.is_alarm else self.style.WARNING
             since = f"{standing.pending_since:%Y-%m-%d %H:%M:%S} UTC"
-            self.stdout.write(style(f"anchor pending       since {since}: {standing.failure}"))
+            waiting = f"{standing.waiting} checkpoints"
+            self.stdout.write(style(f"anchor pending       since {since}, {waiting}: {standing.failure}"))
 
     def _guards(self) -> None:
         missing = guards.missing()
