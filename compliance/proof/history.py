@@ -14,6 +14,7 @@ from compliance.proof.facts import Fact, Leaf, explain_redactions
 from compliance.proof.key_lines import PINNED, VOUCHED_LOG, VOUCHED_PLATFORM, KeyLines, KeyRegister
 from compliance.proof.links import check_links
 from compliance.proof.note import TYPE_MLDSA44, open_note
+from compliance.proof.standing import require_standing_log_key
 from compliance.proof.steps import Step, Verdict
 from compliance.proof.times import format_time
 from compliance.proof.trust import TIME_STAMP_ROOTS, TrustFolder
@@ -60,7 +61,7 @@ def open_checkpoint(
             "signed_by": [key.id.hex() for key in signed_by],
         }
     stamped = check_time_tokens(text, time_tokens, trust, verdict) if time_tokens else []
-    _require_standing_key([key.id.hex() for key in signed_by], [*stamped, *dated], trust, verdict)
+    require_standing_log_key([key.id.hex() for key in signed_by], [*stamped, *dated], trust, verdict)
     return checkpoint
 
 
@@ -176,24 +177,6 @@ def _say_witnesses(witnesses: list[str], unknown: int, trust: TrustFolder, step:
         step.say("no witness cosigned it: that nobody was shown another history rests on who keeps old checkpoints")
     if unknown:
         step.say(f"{unknown} lines of keys not known to you were passed over")
-
-
-def _require_standing_key(keyids: Sequence[str], times: Sequence[str], trust: TrustFolder, verdict: Verdict) -> None:
-    """A line of a revoked key counts if the note existed before, or if nothing dates it and nobody else had the key."""
-    revoked = [trust.revoked["log", keyid] for keyid in keyids if ("log", keyid) in trust.revoked]
-    if not revoked or len(revoked) < len(keyids):
-        return
-    with verdict.step("The log's key was revoked since") as step:
-        end = max(revoked, key=lambda revocation: revocation.effective_at)
-        step.say(f"{keyids[0]} counts until {end.effective_at}: {end.reason}")
-        earliest = min(times, default=None)
-        if earliest is not None and earliest < end.effective_at:
-            step.say(f"the checkpoint existed at {earliest}, before that")
-        elif earliest is None and end.is_harmless:
-            verdict.note("nothing dates this checkpoint; its key was given up, not lost, says the log", step)
-        else:
-            when = f"the checkpoint is dated {earliest}" if earliest else "nothing dates the checkpoint before that"
-            raise ProofError("key.revoked", f"{keyids[0]} was revoked from {end.effective_at} on, {when}")
 
 
 def check_time_tokens(

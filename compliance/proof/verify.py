@@ -17,10 +17,10 @@ from compliance.proof.keys import PublicKey
 from compliance.proof.kinds import Kind, recognise
 from compliance.proof.merkle import leaf_hash, verify_consistency
 from compliance.proof.note import MAX_NOTE_BYTES, open_note
+from compliance.proof.standing import require_standing_receipt_key
 from compliance.proof.steps import Step, Verdict
 from compliance.proof.strict_json import parse
 from compliance.proof.subject import is_organisation_id
-from compliance.proof.times import parse_time
 from compliance.proof.tlog_proof import TlogProof
 from compliance.proof.trust import TrustFolder
 from compliance.proof.verify_bundle import read_revocations, verify_bundle
@@ -59,7 +59,7 @@ def _verify(path: Path, trust_path: Path, asked: Asked, verdict: Verdict) -> Non
     with verdict.step("Your trust folder") as step:
         trust = TrustFolder.load(trust_path)
         say_trust(trust, step)
-        trust = read_revocations(trust, verdict)
+        trust = read_revocations(trust, step)
     with verdict.step("The file") as step:
         data = b"" if path.is_dir() else _read_file(path)
         kind = recognise(data, is_folder=path.is_dir())
@@ -116,7 +116,7 @@ def verify_receipt(data: bytes, trust: TrustFolder, asked: Asked, verdict: Verdi
     read = receipt.read(data)
     read.verify(trust.receipt_keys, log=trust.origin)
     payload = read.payload
-    _require_standing_receipt_key(read.envelope.keyids[0], payload["issued_at"], trust, verdict, step)
+    require_standing_receipt_key(read.envelope.keyids[0], payload["issued_at"], trust, verdict, step)
     verdict.facts["batch_id"] = payload["batch"]
     step.say(f"for batch {payload['batch']}, positions {payload['first']} to {payload['first'] + payload['count'] - 1}")
     counts = [f"{len(payload[name])} {name}" for name in ("entries", "duplicates", "refused")]
@@ -134,7 +134,7 @@ def verify_heads(data: bytes, trust: TrustFolder, asked: Asked, verdict: Verdict
     if stated.origin != trust.origin:
         raise ProofError("heads.checkpoint", f"heads of the log {stated.origin}, not of {trust.origin}")
     read.verify(trust.receipt_keys, checkpoint=stated)
-    _require_standing_receipt_key(read.envelope.keyids[0], read.payload["issued_at"], trust, verdict, step)
+    require_standing_receipt_key(read.envelope.keyids[0], read.payload["issued_at"], trust, verdict, step)
     step.say(f"the operator's word on the last entries of {len(read.heads)} chains at size {stated.size:,}")
 
 
@@ -197,7 +197,7 @@ def verify_cose_receipt(data: bytes, trust: TrustFolder, asked: Asked, verdict: 
     read = cose_receipt.read(data)
     verdict.facts["subject"] = read.subject
     key = cose_receipt.key_of(read.signed, trust.receipt_keys)
-    _require_standing_receipt_key(key.keyid, read.issued_at, trust, verdict, step)
+    require_standing_receipt_key(key.keyid, read.issued_at, trust, verdict, step)
     if isinstance(read, cose_receipt.InclusionReceipt):
         step.say(f"of inclusion, issued {read.issued_at}: leaf {read.index:,} of {read.size:,}, {read.subject}")
         with verdict.step("Inclusion") as inclusion:
@@ -261,18 +261,6 @@ VERIFIERS: Final[Mapping[Kind, Callable[[bytes, TrustFolder, Asked, Verdict, Ste
     "consistency proof": verify_consistency_file,
     "COSE receipt": verify_cose_receipt,
 }
-
-
-def _require_standing_receipt_key(keyid: str, issued_at: str, trust: TrustFolder, verdict: Verdict, step: Step) -> None:
-    """Nothing from outside dates a receipt: by its own word it must be from before the revocation of its key."""
-    end = trust.revoked.get(("receipt", keyid))
-    if end is None:
-        return
-    if parse_time(issued_at) >= parse_time(end.effective_at):
-        raise ProofError("key.revoked", f"issued at {issued_at}; {keyid} was revoked from {end.effective_at} on")
-    verdict.note(
-        f"its key was revoked from {end.effective_at} on ({end.reason}), and only itself says that it is older", step
-    )
 
 
 def _say_signed_root(step: Step, verdict: Verdict) -> None:
