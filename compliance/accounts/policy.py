@@ -77,6 +77,7 @@ _ROWS: dict[str, tuple[Reach, ...]] = {
     "api_key.revoke": (ALL, ALL, _, _, OWN, _),
     "signing_key.read": (ALL, ALL, ALL, OWN, OWN, OWN),
     "signing_key.revoke": (ALL, ALL, _, _, OWN, _),
+    "entry.redact": (_, ALL, _, _, _, _),
     "batch.submit": (_, _, OWN, OWN, OWN, OWN),
     "batch.read": (ALL, ALL, ALL, OWN, OWN, OWN),
     "meter.read": (ALL, ALL, ALL, OWN, OWN, OWN),

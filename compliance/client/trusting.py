@@ -14,11 +14,11 @@ from compliance.client.home import Home, write_bytes
 from compliance.proof import trust
 from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.errors import ProofError
-from compliance.proof.history import require_standing_log_key, require_standing_receipt_key
 from compliance.proof.keys import PublicKey
 from compliance.proof.note import open_note
 from compliance.proof.receipt import Receipt
 from compliance.proof.receipt import read as read_receipt
+from compliance.proof.standing import require_standing_log_key, require_standing_receipt_key
 from compliance.proof.steps import Step, Verdict
 from compliance.proof.tlog_proof import TlogProof
 from compliance.proof.verify_bundle import read_revocations
@@ -58,29 +58,37 @@ class Trust:
         known = {verifier.vkey for verifier in self.folder.log_keys}
         if service["log_key"] not in known:
             raise NotTrusted("The server signs its log with a key that you do not trust.", mend="Ask the operator why.")
+        ended = {
+            verifier.vkey for verifier in self.folder.log_keys if ("log", verifier.id.hex()) in self.folder.revoked
+        }
+        if service["log_key"] in ended:
+            raise NotTrusted(
+                "The server signs its log with a key that was revoked (key.revoked).", mend="Ask the operator why."
+            )
 
     def verify_receipt(self, envelope: bytes) -> Receipt:
-        """The receipt, verified with the trusted receipt keys."""
+        """The receipt, verified with the trusted receipt keys. By its own word it is older than their revocation."""
         try:
             receipt = read_receipt(envelope)
             receipt.verify(self.folder.receipt_keys, log=self.origin)
-            step = Step("Receipt")
-            keyid, issued_at = receipt.envelope.keyids[0], receipt.payload["issued_at"]
-            require_standing_receipt_key(keyid, issued_at, self.folder, Verdict("receipt", [step]), step)
+            issued_at = receipt.payload["issued_at"]
+            verdict, step = Verdict("receipt"), Step("The receipt's key")
+            for keyid in receipt.envelope.keyids:
+                require_standing_receipt_key(keyid, issued_at, self.folder, verdict, step)
         except ProofError as error:
             raise NotTrusted(f"The receipt does not verify: {error}") from error
         return receipt
 
     def verify_inclusion(self, proof: str, leaf_hash: bytes) -> Checkpoint:
-        """The checkpoint under which `leaf_hash` lies, by this `.tlog-proof` file."""
+        """The checkpoint under which `leaf_hash` lies, by this `.tlog-proof` file, which nothing dates."""
         try:
             parsed = TlogProof.from_text(proof)
             opened = open_note(parsed.checkpoint, self.folder.log_keys)
             checkpoint = Checkpoint.from_text(opened.text)
             if checkpoint.origin != self.origin:
                 raise NotTrusted(f"A checkpoint of {checkpoint.origin}, not of {self.origin}.")
-            signed_by = [key.id.hex() for key in self.folder.log_keys if opened.verified_by(key) is not None]
-            require_standing_log_key(signed_by, [], self.folder, Verdict("proof"))
+            keyids = [line.verifier.id.hex() for line in opened.verified]
+            require_standing_log_key(keyids, (), self.folder, Verdict("proof file"))
             parsed.verify(leaf_hash=leaf_hash, checkpoint=checkpoint)
         except ProofError as error:
             raise NotTrusted(f"The inclusion proof does not verify: {error}") from error
@@ -101,7 +109,6 @@ def _pin(folder: Path, service: Mapping[str, Any]) -> None:
 
 def _load(path: Path) -> trust.TrustFolder:
     try:
-        folder = trust.TrustFolder.load(path)
-        return read_revocations(folder, Verdict("trust", [Step("Keys of the log")]))
+        return read_revocations(trust.TrustFolder.load(path), Step("The trust folder"))
     except ProofError as error:
         raise ClientError(f"The trust folder {path} cannot be used: {error}") from error

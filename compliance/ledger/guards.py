@@ -7,11 +7,12 @@ and by the worker. Rooms above with rules of their own register them: `install` 
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from django.apps import apps
-from django.db import connections, models
+from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
@@ -66,6 +67,7 @@ class Guard:
     table: str
     name: str
     statement: str
+    of: str  # label of the model whose table or partition it is
 
 
 def install(using: str = "default") -> None:
@@ -82,12 +84,26 @@ def install(using: str = "default") -> None:
             if guard.table not in present and connection.vendor != "postgresql":
                 continue
             cursor.execute(_drop(connection, guard))
-            cursor.execute(guard.statement)
-            if connection.vendor == "postgresql":  # ALWAYS: session_replication_role does not switch it off
-                quote = connection.ops.quote_name
-                cursor.execute(f"ALTER TABLE {quote(guard.table)} ENABLE ALWAYS TRIGGER {quote(guard.name)}")
+            _put_up(connection, cursor, guard)
     for further in _further:
         further.install(using)
+
+
+@contextmanager
+def lifted(model: type[models.Model]) -> Iterator[None]:
+    """Take down the guards of one table for the statements inside. Nobody else ever sees the table without them.
+
+    They are down only within a transaction that holds the table for itself, and are up again when it commits. Needs the
+    rights of the table's owner.
+    """
+    connection = connections["default"]
+    with transaction.atomic(), connection.cursor() as cursor:
+        mine = [guard for guard in expected(connection, cursor) if guard.of == model._meta.label]
+        for guard in mine:
+            cursor.execute(_drop(connection, guard))
+        yield
+        for guard in mine:
+            _put_up(connection, cursor, guard)
 
 
 def missing(using: str = "default") -> list[str]:
@@ -113,18 +129,19 @@ def expected(connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> Iterator
         model = apps.get_model(label)
         if connection.vendor == "postgresql":
             for table in _with_partitions(cursor, model._meta.db_table):
-                yield _postgres_guard(connection, table)
+                yield _postgres_guard(connection, table, label)
         else:
             yield from _sqlite_guards(connection, model)
 
 
-def _postgres_guard(connection: BaseDatabaseWrapper, table: str) -> Guard:
+def _postgres_guard(connection: BaseDatabaseWrapper, table: str, label: str) -> Guard:
     quote = connection.ops.quote_name
     return Guard(
         table,
         _PREFIX,
         f"CREATE TRIGGER {quote(_PREFIX)} BEFORE UPDATE OR DELETE OR TRUNCATE ON {quote(table)} "
         f"FOR EACH STATEMENT EXECUTE FUNCTION {_FUNCTION}()",
+        label,
     )
 
 
@@ -139,6 +156,7 @@ def _sqlite_guards(connection: BaseDatabaseWrapper, model: type[models.Model]) -
             name,
             f"CREATE TRIGGER {quote(name)} BEFORE {event.upper()} ON {quote(table)} "
             f"BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END",
+            model._meta.label,
         )
     name = f"{table}_{_PREFIX}_replace"
     same = " OR ".join(
@@ -151,6 +169,7 @@ def _sqlite_guards(connection: BaseDatabaseWrapper, model: type[models.Model]) -
         f"CREATE TRIGGER {quote(name)} BEFORE INSERT ON {quote(table)} "
         f"WHEN EXISTS ({present}) "
         f"BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END",
+        model._meta.label,
     )
 
 
@@ -168,6 +187,13 @@ def _with_partitions(cursor: CursorWrapper, table: str) -> list[str]:
         [table, table],
     )
     return [row[0] for row in cursor.fetchall()]
+
+
+def _put_up(connection: BaseDatabaseWrapper, cursor: CursorWrapper, guard: Guard) -> None:
+    cursor.execute(guard.statement)
+    if connection.vendor == "postgresql":  # ALWAYS: session_replication_role does not switch it off
+        quote = connection.ops.quote_name
+        cursor.execute(f"ALTER TABLE {quote(guard.table)} ENABLE ALWAYS TRIGGER {quote(guard.name)}")
 
 
 def _drop(connection: BaseDatabaseWrapper, guard: Guard) -> str:

@@ -140,9 +140,6 @@ def _check(folder: Path, trust_path: Path) -> _Checked:
         raise ProofError(
             "import.origin", f"the log {trust.origin}; METERPROOF_ORIGIN here says {here}", place="checkpoint"
         )
-    if verdict.redacted:
-        place = f"leaf {verdict.redacted[0]}"
-        raise ProofError("import.redacted", "a log with redacted entries cannot be imported yet", place=place)
     log = LogFolder(folder)
     if not log.has_batches():
         raise ProofError("batch.missing", "the signed batches are not there", place=tiles.BATCHES)
@@ -325,9 +322,10 @@ def _write_entries(checked: _Checked, authors: dict[str, str], heads: dict[bytes
     known: list[EventKey] = []
     ranges: list[LeafRange] = []
     newest: datetime | None = None
+    promised = _promised(checked)
     for leaf, found in checked.folder.read_entries(checked.leaves):
-        body = found or b""  # a redacted one was refused before
-        value = entry_format.read(body, place=f"leaf {leaf}")
+        body = found or b""
+        value = entry_format.read(body, place=f"leaf {leaf}") if body else promised[checked.leaves[leaf]]
         subject, batch = key_of(value["subject"]), bytes.fromhex(value["batch"])
         recorded_at = parse_recorded_at(value["recorded_at"])
         digest = checked.leaves[leaf]
@@ -343,8 +341,8 @@ def _write_entries(checked: _Checked, authors: dict[str, str], heads: dict[bytes
                 recorded_at=recorded_at,
             )
         )
-        key = event_key(authors[value["batch"]], value["event"]["id"])
-        event_hash = merkle.leaf_hash(event_bytes(body))
+        key = event_key(authors[value["batch"]], value["event"]["id"] if body else value["event_id"])
+        event_hash = merkle.leaf_hash(event_bytes(body)) if body else bytes.fromhex(value["event_hash"])
         known.append(EventKey(key=key, event_hash=event_hash, subject=subject, seq=value["seq"]))
         heads[subject] = Head(subject=subject, seq=value["seq"], hash=digest, recorded_at=recorded_at)
         if ranges and ranges[-1].batch == batch:
@@ -359,6 +357,22 @@ def _write_entries(checked: _Checked, authors: dict[str, str], heads: dict[bytes
     if newest is None:
         raise ImportRefused("log.first", "leaf 0", "the log has no entry")
     return newest
+
+
+def _promised(checked: _Checked) -> dict[bytes, dict[str, Any]]:
+    """By leaf hash, what receipts say of redacted entries: all that their bytes said but the event and the salt."""
+    redacted = {checked.leaves[leaf] for leaf, body in checked.folder.read_entries(checked.leaves) if body is None}
+    found: dict[bytes, dict[str, Any]] = {}
+    for data in checked.receipts.values() if redacted else ():
+        payload = receipt_format.read(data).payload
+        for entry in payload["entries"]:
+            if (digest := bytes.fromhex(entry["hash"])) in redacted:
+                found[digest] = entry | {"batch": payload["batch"]}
+    if without := redacted - found.keys():
+        raise ImportRefused(
+            "receipt.form", f"leaf {checked.leaves.index(min(without))}", "no receipt tells where it was"
+        )
+    return found
 
 
 def _flush(rows: list[Entry], known: list[EventKey]) -> None:

@@ -120,6 +120,19 @@ def drop_superseded(old_size: int, new_size: int) -> None:
                 shutil.rmtree(folder() / f"{layout.entries_path(index)}.p", ignore_errors=True)
 
 
+def redact(leaf: int) -> None:
+    """Let an entry be empty in every entry bundle that holds it. The one case in which such a file changes."""
+    index, at = divmod(leaf, TILE_WIDTH)
+    whole = folder() / layout.entries_path(index)
+    for path in (whole, *sorted(whole.with_name(f"{whole.name}.p").glob("*"))):
+        if not path.is_file() or path.name.startswith("."):
+            continue
+        bodies = layout.decode_entry_bundle(path.read_bytes())
+        if at < len(bodies) and bodies[at]:
+            bodies[at] = b""
+            files.replace(path, layout.encode_entry_bundle(bodies))
+
+
 def batch_file(envelope: bytes, event_hashes: bytes) -> bytes:
     """Canonical `{envelope,event_hashes}` around the stored envelope."""
     listed = event_hashes.hex(",", -merkle.HASH_BYTES).replace(",", '","')

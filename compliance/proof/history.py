@@ -14,8 +14,9 @@ from compliance.proof.facts import Fact, Leaf, explain_redactions
 from compliance.proof.key_lines import PINNED, VOUCHED_LOG, VOUCHED_PLATFORM, KeyLines, KeyRegister
 from compliance.proof.links import check_links
 from compliance.proof.note import TYPE_MLDSA44, open_note
+from compliance.proof.standing import require_standing_log_key
 from compliance.proof.steps import Step, Verdict
-from compliance.proof.times import format_time, parse_time
+from compliance.proof.times import format_time
 from compliance.proof.trust import TIME_STAMP_ROOTS, TrustFolder
 
 
@@ -176,43 +177,6 @@ def _say_witnesses(witnesses: list[str], unknown: int, trust: TrustFolder, step:
         step.say("no witness cosigned it: that nobody was shown another history rests on who keeps old checkpoints")
     if unknown:
         step.say(f"{unknown} lines of keys not known to you were passed over")
-
-
-def require_standing_log_key(keyids: Sequence[str], times: Sequence[str], trust: TrustFolder, verdict: Verdict) -> None:
-    """A line of a revoked key counts if the note existed before, or if nothing dates it and nobody else had the key.
-
-    `keyids` are all log keys, 8 hex digits each, that signed it, `times` those at which it is known to have existed.
-    Raises `key.revoked`.
-    """
-    revoked = [trust.revoked["log", keyid] for keyid in keyids if ("log", keyid) in trust.revoked]
-    if not revoked or len(revoked) < len(keyids):
-        return
-    with verdict.step("The log's key was revoked since") as step:
-        end = max(revoked, key=lambda revocation: revocation.effective_at)
-        step.say(f"{keyids[0]} counts until {end.effective_at}: {end.reason}")
-        earliest = min(times, default=None)
-        if earliest is not None and earliest < end.effective_at:
-            step.say(f"the checkpoint existed at {earliest}, before that")
-        elif earliest is None and end.is_harmless:
-            verdict.note("nothing dates this checkpoint; its key was given up, not lost, says the log", step)
-        else:
-            when = f"the checkpoint is dated {earliest}" if earliest else "nothing dates the checkpoint before that"
-            raise ProofError("key.revoked", f"{keyids[0]} was revoked from {end.effective_at} on, {when}")
-
-
-def require_standing_receipt_key(keyid: str, issued_at: str, trust: TrustFolder, verdict: Verdict, step: Step) -> None:
-    """Nothing from outside dates a receipt: by its own word it must be from before the revocation of its key.
-
-    Raises `key.revoked`.
-    """
-    end = trust.revoked.get(("receipt", keyid))
-    if end is None:
-        return
-    if parse_time(issued_at) >= parse_time(end.effective_at):
-        raise ProofError("key.revoked", f"issued at {issued_at}; {keyid} was revoked from {end.effective_at} on")
-    verdict.note(
-        f"its key was revoked from {end.effective_at} on ({end.reason}), and only itself says that it is older", step
-    )
 
 
 def check_time_tokens(

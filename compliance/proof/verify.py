@@ -12,11 +12,12 @@ from compliance.proof import batch, canonical, cose_receipt, entry, event, heads
 from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.dsse import MAX_STATEMENT_BYTES
 from compliance.proof.errors import NotCheckable, ProofError
-from compliance.proof.history import open_checkpoint, require_standing_receipt_key
+from compliance.proof.history import open_checkpoint
 from compliance.proof.keys import PublicKey
 from compliance.proof.kinds import Kind, recognise
 from compliance.proof.merkle import leaf_hash, verify_consistency
 from compliance.proof.note import MAX_NOTE_BYTES, open_note
+from compliance.proof.standing import require_standing_receipt_key
 from compliance.proof.steps import Step, Verdict
 from compliance.proof.strict_json import parse
 from compliance.proof.subject import is_organisation_id
@@ -58,7 +59,7 @@ def _verify(path: Path, trust_path: Path, asked: Asked, verdict: Verdict) -> Non
     with verdict.step("Your trust folder") as step:
         trust = TrustFolder.load(trust_path)
         say_trust(trust, step)
-        trust = read_revocations(trust, verdict)
+        trust = read_revocations(trust, step)
     with verdict.step("The file") as step:
         data = b"" if path.is_dir() else _read_file(path)
         kind = recognise(data, is_folder=path.is_dir())

@@ -16,6 +16,7 @@ from compliance.proof.facts import REDACTED, Fact, Gone, Leaf, read_fact
 from compliance.proof.history import History, check_history, open_checkpoint
 from compliance.proof.log_keys import LogKeys
 from compliance.proof.policy import Policy
+from compliance.proof.standing import require_standing_receipt_key
 from compliance.proof.steps import Step, Verdict
 from compliance.proof.subject import log, organisation, signing_key
 from compliance.proof.trust import LOG_KEYS, LOG_VKEY, TrustFolder
@@ -54,7 +55,7 @@ def verify_bundle(
     return history
 
 
-def read_revocations(trust: TrustFolder, verdict: Verdict) -> TrustFolder:
+def read_revocations(trust: TrustFolder, step: Step) -> TrustFolder:
     """`trust` with what its own `log-keys.proof` shows: which keys of the log were revoked, and from when on.
 
     The proof must be under a checkpoint that the key in `log.vkey` signed, and that did not revoke it. Raises
@@ -76,7 +77,7 @@ def read_revocations(trust: TrustFolder, verdict: Verdict) -> TrustFolder:
     if ("log", trust.log_key.id.hex()) in known.revoked:
         raise NotCheckable("trust.form", f"the key of {LOG_VKEY} was revoked: get a newer trust folder", place=LOG_KEYS)
     for (use, keyid), end in known.revoked.items():
-        verdict.steps[-1].say(f"revoked: {use} key {keyid} from {end.effective_at} on ({end.reason})")
+        step.say(f"revoked: {use} key {keyid} from {end.effective_at} on ({end.reason})")
     return replace(trust, revoked=known.revoked)
 
 
@@ -124,6 +125,8 @@ def _places(file: Bundle) -> Any:
 def _check_heads(file: Bundle, checkpoint: Checkpoint, history: History, trust: TrustFolder, verdict: Verdict) -> None:
     with verdict.step("Completeness, by the operator's signed heads") as step:
         file.heads.verify(trust.receipt_keys, checkpoint=checkpoint)
+        issued_at = file.heads.payload["issued_at"]
+        require_standing_receipt_key(file.heads.envelope.keyids[0], issued_at, trust, verdict, step)
         required = _required_chains(file, history)
         stated = file.heads.heads
         if stated.keys() != required:

@@ -17,6 +17,7 @@ from compliance.custody import words as custody_words
 from compliance.custody.models import Meter, Violation
 from compliance.custody.selectors import ChainLink
 from compliance.ledger import selectors as ledger
+from compliance.ledger.redaction import redactions
 from compliance.ledger.selectors import StoredEntry
 from compliance.web import words
 
@@ -100,6 +101,7 @@ def meter_context(meter: Meter, reader: Any) -> dict[str, Any]:
         "phases": phases(meter.claimed_state, chain),
         "off_the_path": meter.claimed_state in words.OFF_THE_PATH,
         "events": events,
+        "redacted": [one for one in redactions(meter.subject) if custody.sees_whole_chain(meter, reader)],
         "whole_chain": custody.sees_whole_chain(meter, reader),
         "violations": [_violation(each) for each in standing],
         "keys": held_keys(chain),

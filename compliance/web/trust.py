@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
+from compliance.proof.trust import LOG_KEYS
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -31,5 +33,10 @@ VERIFY_STEPS = (
 def trust_files() -> dict[str, str]:
     """Texts of the public files of the trust folder; those that do not exist are missing."""
     folder = settings.METERPROOF["TRUST_DIR"]
-    paths = {"vkey": folder / "log.vkey", "policy": folder / "policy", "trust": folder / "trust.json"}
+    paths = {
+        "vkey": folder / "log.vkey",
+        "policy": folder / "policy",
+        "trust": folder / "trust.json",
+        "keyProof": folder / LOG_KEYS,
+    }
     return {name: path.read_text(encoding="utf-8") for name, path in paths.items() if path.is_file()}

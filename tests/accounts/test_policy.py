@@ -32,6 +32,7 @@ EXPECTED = {
     "api_key.revoke": "AA--o-",
     "signing_key.read": "AAAooo",
     "signing_key.revoke": "AA--o-",
+    "entry.redact": "-A----",
     "batch.submit": "--oooo",
     "batch.read": "AAAooo",
     "meter.read": "AAAooo",

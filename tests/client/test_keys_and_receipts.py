@@ -1,24 +1,26 @@
 """Keys, evidence, and what becomes of a receipt."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from compliance.client import ClientError, NotTrusted, Session, SigningKey
+from compliance.client import ClientError, Session, SigningKey
+from compliance.client.errors import NotTrusted
 from compliance.client.inclusion import Standing, check_receipt
 from compliance.client.receipts import KeptReceipt
 from compliance.client.transport import Transport
 from compliance.client.trusting import Trust
-from compliance.jobs import clock
-from compliance.ledger import rotation
+from compliance.ledger import keys, rotation
 from compliance.ledger.integrate import integrate
 from compliance.ledger.publish import publish
 from compliance.proof import batch
+from compliance.proof.trust import LOG_KEYS
 from tests.client.conftest import Sender
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -69,50 +71,6 @@ def test_recorded_becomes_included(sender: Sender, events_of_acme: str, capsys: 
     out = capsys.readouterr().out
     assert "included" in out
     assert "each of them proven" in out
-
-
-@pytest.mark.parametrize(
-    ("reason", "since", "standing"),
-    [("superseded", timedelta(0), Standing.INCLUDED), ("compromised", timedelta(hours=-1), Standing.BROKEN)],
-)
-def test_a_receipt_under_a_key_that_was_stolen_before_counts_for_nothing(
-    sender: Sender, events_of_acme: str, folders: Path, reason: str, since: timedelta, standing: Standing
-) -> None:
-    """The trust folder of today says since when; of a key that was merely given up, what it signed still counts."""
-    sender.run("submit", sender.file(events_of_acme))
-    integrate()
-    publish()
-    rotation.begin("receipts")
-    rotation.finish("receipts", effective_at=clock.now() + since, reason=reason)
-    publish()
-    with sender.session(trust=folders / "trust_dir") as session:
-        (kept,) = session.receipts
-        found = check_receipt(session, kept)
-    assert found.standing is standing
-    assert ("key.revoked" in found.says) is (standing is Standing.BROKEN)
-
-
-def test_an_inclusion_under_a_stolen_log_key_counts_for_nothing(
-    sender: Sender, events_of_acme: str, folders: Path
-) -> None:
-    """T16: nothing dates the proof that the sender once got; under today's key it verifies."""
-    sender.run("submit", sender.file(events_of_acme))
-    integrate()
-    publish()
-    with sender.session() as session:
-        (kept,) = session.receipts
-        (entry, *_) = kept.read().payload["entries"]
-        then = session.inclusion_proof(kept.batch_id, entry["index"])
-        assert then is not None
-        rotation.begin("log")
-        rotation.finish("log", effective_at=clock.now(), reason="compromised")
-        publish()
-        now = session.inclusion_proof(kept.batch_id, entry["index"])
-    trust = Trust.load(folders / "trust_dir")
-    with pytest.raises(NotTrusted, match=r"key\.revoked"):
-        trust.verify_inclusion(then, bytes.fromhex(entry["hash"]))
-    assert now is not None
-    trust.verify_inclusion(now, bytes.fromhex(entry["hash"]))
 
 
 def test_a_receipt_that_was_changed_is_called_broken(sender: Sender, events_of_acme: str) -> None:
@@ -206,3 +164,45 @@ def test_no_bar_where_a_program_reads(sender: Sender, events_of_acme: str, capsy
 
 def _plain_environment() -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+
+
+@pytest.mark.parametrize("reason", ["superseded", "compromised"])
+def test_what_a_revoked_key_signed_counts_as_the_offline_verifier_says(
+    sender: Sender, events_of_acme: str, folders: Path, tmp_path: Path, reason: str
+) -> None:
+    """Both keys change. In the overlap old and new trust hold; then `log-keys.proof` decides."""
+    sender.run("submit", sender.file(events_of_acme))
+    integrate()
+    publish()
+    given, old = folders / "trust_dir", tmp_path / "old"
+    shutil.copytree(given, old)
+    with sender.session(trust=given) as session:
+        (kept,) = session.receipts
+        entry = kept.read().payload["entries"][0]
+        proof = session.inclusion_proof(kept.batch_id, entry["index"])
+    assert proof is not None
+    leaf_hash = bytes.fromhex(entry["hash"])
+
+    def standing(trust: Path) -> Standing:
+        with sender.session(trust=trust) as asked:
+            return check_receipt(asked, kept).standing
+
+    for use in (keys.LOG, keys.RECEIPTS):
+        rotation.begin(use)
+    assert standing(old) is standing(given) is Standing.INCLUDED
+    theft = datetime(2020, 1, 1, tzinfo=UTC) if reason == "compromised" else None
+    for use in (keys.LOG, keys.RECEIPTS):
+        rotation.finish(use, reason=reason, effective_at=theft)
+    trust = Trust.load(given)
+    if reason == "superseded":
+        assert standing(given) is Standing.INCLUDED
+        assert trust.verify_inclusion(proof, leaf_hash).size
+    else:
+        assert standing(given) is Standing.BROKEN
+        with pytest.raises(NotTrusted, match=r"key\.revoked.*was revoked from 2020"):
+            trust.verify_inclusion(proof, leaf_hash)
+        with sender.session(trust=given) as session, pytest.raises(NotTrusted, match=r"key\.revoked"):
+            session.trust.require_same({**session.service, "log_key": (old / "log.vkey").read_text().strip()})
+    (given / LOG_KEYS).unlink()
+    assert Trust.load(given).verify_inclusion(proof, leaf_hash).size
+    assert standing(given) is Standing.INCLUDED

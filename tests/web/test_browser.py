@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 from django.test import override_settings
 
+from compliance.proof import subject
 from compliance.proof.canonical import encode
-from compliance.proof.note import TYPE_MLDSA44, NoteSigner
+from compliance.proof.note import TYPE_MLDSA44, NoteSigner, sign
 from compliance.proof.post_quantum import PostQuantumPrivateKey
+from compliance.proof.verify import verify_file
 from tests.proof.vectors import CASES, METERPROOF
+from tests.proof.world import World, key_of
 from tests.web.pages import OPEN_TO, PUBLIC, address
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(180)]
@@ -314,6 +317,74 @@ def test_a_browser_passes_over_a_post_quantum_line_and_says_when_it_cannot(chrom
             (asked, {"exit": 2, "code": "policy.quorum"}),
         ):
             assert verified_in(page, data, {"trust": trust, "policy": wanted}) == said
+
+
+def rotated(tmp_path, *, reason, effective_at):
+    """A bundle from before a change of both keys, and the trust folders of then, of the overlap and of afterwards."""
+    world = World()
+    world.create()
+    world.register_organisation("acme", "acme")
+    about = subject.log(world.origin)
+    old = world.write_trust(tmp_path / "old", quorum="none")
+    before, old_log, old_receipt = world.bundle(subject.organisation("acme")), world.signer, world.receipt_key
+    new_log = NoteSigner(world.origin, key_of("log-2"))
+    added = {"use": "log", "key": new_log.vkey}
+    world.append("platform", ["platform"], [world.event(about, "log.key_added", added)])
+    added = {"use": "receipt", "key": key_of("receipt-2").public.to_object()}
+    world.append("platform", ["platform"], [world.event(about, "log.key_added", added)])
+    overlap = world.bundle(
+        subject.organisation("acme"), checkpoint=sign(world.checkpoint().to_text(), [old_log, new_log])
+    )
+    for use, keyid in (("log", old_log.verifier.id.hex()), ("receipt", old_receipt.public.keyid)):
+        data = {"use": use, "keyid": keyid, "effective_at": effective_at, "reason": reason}
+        world.append("platform", ["platform"], [world.event(about, "log.key_revoked", data)])
+    world.log_key, world.receipt_key = key_of("log-2"), key_of("receipt-2")
+    new = world.write_trust(tmp_path / "new", quorum="none")
+    lines = (new / "policy").read_text()
+    (new / "policy").write_text(f"log {old_log.vkey}\n{lines}")
+    trust = json.loads((new / "trust.json").read_bytes())
+    trust["receipt_keys"].append(old_receipt.public.to_object())
+    trust["receipt_keys"].sort(key=lambda key: key["keyid"])
+    (new / "trust.json").write_bytes(encode(trust))
+    (new / "log-keys.proof").write_bytes(world.bundle(about))
+    return {"before": before, "overlap": overlap}, old, new
+
+
+def texts_of(folder):
+    """The trust folder as the page hands it to the script."""
+    names = {"trust": "trust.json", "policy": "policy", "vkey": "log.vkey", "keyProof": "log-keys.proof"}
+    return {key: (folder / name).read_text() for key, name in names.items() if (folder / name).exists()}
+
+
+EARLY, LATE = "2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("reason", "effective_at", "before", "overlap"),
+    [
+        ("superseded: yearly", LATE, "ok", "ok"),
+        ("compromised", EARLY, "key.revoked", "key.revoked"),
+        ("compromised", LATE, "key.revoked", "ok"),
+    ],
+)
+def test_revoked_keys_of_the_log_count_in_the_browser_as_offline(
+    chromium, world, tmp_path, reason, effective_at, before, overlap
+):
+    bundles, old, new = rotated(tmp_path, reason=reason, effective_at=effective_at)
+    wanted = {"before": before, "overlap": overlap}
+    with chromium.page(None) as page:
+        page.goto("/verify")
+        for name, data in bundles.items():
+            (tmp_path / name).write_bytes(data)
+            for trust, code in ((old, "ok"), (new, wanted[name])):
+                offline = verify_file(tmp_path / name, trust)
+                said = verified_in(page, data, texts_of(trust))
+                assert said == {"exit": int(code != "ok"), "code": code}, (name, trust.name)
+                assert (offline.exit_status, offline.error.code if offline.error else "ok") == tuple(said.values())
+            without = {key: text for key, text in texts_of(new).items() if key != "keyProof"}
+            assert verified_in(page, data, without) == {"exit": 0, "code": "ok"}
+        broken = texts_of(new) | {"keyProof": bundles["before"].decode()}
+        assert verified_in(page, bundles["before"], broken) == {"exit": 2, "code": "trust.form"}
 
 
 def test_pages_work_without_script(chromium, world):

@@ -273,7 +273,7 @@
     return causes;
   }
 
-  async function checkHeads(b, complete, chains, trust, head) {
+  async function checkHeads(b, complete, chains, trust, head, notes) {
     const envelope = M.readEnvelope(b.heads, M.HEADS, "heads"), p = envelope.payload;
     M.members(p, "heads.form", "heads", ["v", "log", "size", "root", "issued_at", "heads"]);
     M.instant(p.issued_at, "heads");
@@ -281,6 +281,11 @@
     need(envelope.signatures.length === 1, "receipt.key", "heads", "not one signature");
     const key = trust.receiptKeys.get(envelope.signatures[0].keyid);
     need(key && await M.verifies(key, envelope.signatures[0].sig, envelope.message), "receipt.key", "heads", "not signed by the receipt key you trust");
+    const end = trust.revoked.get("receipt " + key.keyid);
+    if (end) {
+      need(M.instant(p.issued_at, "heads") < end.at, "key.revoked", "heads", "issued at " + p.issued_at + "; " + key.keyid + " was revoked from " + end.stated + " on");
+      notes.push("its key was revoked from " + end.stated + " on (" + end.reason + "), and only itself says that it is older");
+    }
     need(p.log === trust.origin, "receipt.log", "heads", "of another log");
     need(M.integer(p.size, 1, Number.MAX_SAFE_INTEGER) && BigInt(p.size) === head.size && p.root === M.hex(head.root), "heads.checkpoint", "heads", "of another tree");
     p.heads.forEach(function (one, i) {
@@ -297,15 +302,57 @@
     return p;
   }
 
+  /* Which keys of the log were revoked, as log-keys.proof shows; none without that file. It must be under a checkpoint that
+     the key of log.vkey signed, and that did not revoke it: a thief of an older key cannot take its revocation back. */
+  const HARMLESS = /^(?:superseded|ceased)/; // nobody else had the key: what it signed and nothing dates still counts
+  async function readRevocations(files, origin) {
+    const revoked = new Map(), place = "log-keys.proof";
+    if (!files.keyProof) { return revoked; }
+    if (!files.vkey) { M.uncheckable("trust.form", place, "log.vkey is needed beside it"); }
+    const trust = await M.readTrust({ trust: files.trust, vkey: files.vkey }), subject = "log:origin:" + percent(origin), inner = { notes: [] };
+    try {
+      await check(new TextEncoder().encode(files.keyProof), trust, function () { return undefined; }, inner);
+      need(inner.subjects.includes(subject), "bundle.incomplete", place, "it does not show the log's own chain");
+      inner.chains.get(subject).forEach(function (leaf) {
+        if (leaf.event.type !== "log.key_revoked") { return; }
+        const data = leaf.event.data, key = data.use + " " + data.keyid;
+        if (!revoked.has(key)) { revoked.set(key, { at: M.instant(data.effective_at, place), stated: data.effective_at, reason: data.reason, harmless: HARMLESS.test(data.reason) }); }
+      });
+    } catch (error) {
+      if (!(error instanceof M.Failure)) { throw error; }
+      M.uncheckable("trust.form", place, error.message + " (" + error.code + ", " + error.place + ")");
+    }
+    if (revoked.has("log " + M.hex(trust.logs[0].id))) { M.uncheckable("trust.form", place, "the key of log.vkey was revoked: get a newer trust folder"); }
+    return revoked;
+  }
+  /* A line of a revoked key counts if nothing dates the checkpoint and nobody else had the key. Time stamps, which may show
+     that it is older, are not checked here. */
+  function requireStandingKey(signedBy, timeTokens, trust, notes) {
+    const ends = signedBy.map(function (id) { return trust.revoked.get("log " + id); });
+    if (!ends.length || !ends.every(Boolean)) { return ""; }
+    const end = ends.reduce(function (last, other) { return other.at > last.at ? other : last; });
+    const words = signedBy[0] + " was revoked from " + end.stated + " on";
+    if (!end.harmless && timeTokens) { M.uncheckable("key.revoked", "checkpoint", words + "; whether its time stamps are older is not checked here"); }
+    need(end.harmless, "key.revoked", "checkpoint", words + ", nothing dates the checkpoint before that");
+    const note = "nothing dates this checkpoint; its key was given up, not lost, says the log";
+    notes.push(note);
+    return " Note: " + words + "; " + note + ".";
+  }
+
   async function run(bytes, files, step, result) {
     if (!window.isSecureContext || !crypto.subtle) { M.uncheckable("keys.missing", "browser", "this page was not loaded over HTTPS or from this computer, so the browser gives no cryptography"); }
     const trust = await M.readTrust(files);
+    trust.revoked = await readRevocations(files, trust.origin);
+    await check(bytes, trust, step, result);
+  }
+  async function check(bytes, trust, step, result) {
     const b = readBundle(bytes, trust);
     step("file", "ok", count(b.entries.length, "entry", "entries") + " in " + count(b.batches.length, "batch", "batches") + ", canonical, of the log " + b.log + ".");
     result.step = "checkpoint";
     const head = await M.checkCheckpoint(b, trust);
     result.size = head.size;
-    step("checkpoint", "ok", "Ed25519 signature by " + trust.origin + " over size " + head.size.toLocaleString("en-GB") + ".");
+    const standing = requireStandingKey(head.signedBy, b.time_tokens.length, trust, result.notes);
+    step("checkpoint", "ok", "Ed25519 signature by " + trust.origin + " over size " + head.size.toLocaleString("en-GB") + "." + standing);
     result.step = "witnesses";
     const agreed = await M.checkWitnesses(head.note, trust);
     step("witnesses", "ok", trust.quorum === "none" ? "The policy asks for no witness, so only the operator's key speaks for this checkpoint." : agreed + " of " + trust.witnesses.size + " cosignatures valid, as many as the policy asks for.");
@@ -333,7 +380,8 @@
     const redacted = leaves.filter(function (leaf) { return leaf.redacted; });
     step("chain", "ok", count(about.length, "event", "events") + " of " + count(b.subjects.length, "history", "histories") + " recomputed and linked" + (redacted.length ? ", " + redacted.length + " redacted" : "") + ". Head " + short(chains.get(b.subjects[0]).at(-1).hash));
     result.step = "signatures";
-    const signatures = await checkSignatures(batches, keys, result.notes);
+    const late = [], signatures = await checkSignatures(batches, keys, late);
+    result.notes.push(...late);
     followLines(keys, chains, trust);
     const causes = checkLinks(b, chains, names);
     const needed = new Set([leaves[0]].concat(Array.from(causes), redacted.map(function (leaf) { return leaf.why; })));
@@ -342,11 +390,12 @@
     const vouched = issuers.delete(""), pinned = Array.from(issuers).filter(function (id) { return trust.pins.has(id); });
     step("signatures", "ok", count(signatures, "signature", "signatures") + " valid. Keys pinned by the trust file: " + (pinned.sort().join(", ") || "none") + ". Vouched for by the operator's log only: "
       + (Array.from(issuers).filter(function (id) { return !trust.pins.has(id); }).sort().join(", ") || "none") + "." + (vouched ? " Some events are vouched for by the platform." : "")
-      + (result.notes.length ? " " + count(result.notes.length, "entry was", "entries were") + " signed after a key's stated loss." : ""));
+      + (late.length ? " " + count(late.length, "entry was", "entries were") + " signed after a key's stated loss." : ""));
     result.step = "heads";
-    const heads = await checkHeads(b, complete, chains, trust, head);
+    const heads = await checkHeads(b, complete, chains, trust, head, result.notes);
     step("heads", "ok", "Complete up to event " + chains.get(b.subjects[0]).at(-1).seq + " under this checkpoint, by the operator's signed word the last (" + heads.issued_at.slice(0, 16).replace("T", " ") + " UTC).");
     result.subjects = b.subjects;
+    result.chains = chains;
     result.timeTokens = b.time_tokens.length;
     result.redacted = redacted.map(function (leaf) { return leaf.leaf; });
     result.entries = about.map(function (leaf) { return { subject: leaf.subject, seq: leaf.seq, hash: leaf.hash, leaf: leaf.leaf, type: leaf.redacted ? null : leaf.event.type }; });

@@ -225,9 +225,10 @@
 
   /* ---- trust: what the reader brings ---- */
   async function readTrust(files) {
-    const trust = { logs: [], witnesses: new Map(), groups: new Map(), quorum: "none", pins: new Map(), receiptKeys: new Map(), origin: "" };
+    const trust = { logs: [], witnesses: new Map(), groups: new Map(), quorum: "none", pins: new Map(), receiptKeys: new Map(), revoked: new Map(), origin: "" };
     if (!files || !files.trust || !(files.policy || files.vkey)) { uncheckable("trust.missing", "trust", "trust.json and the log's key are needed"); }
-    const policy = files.policy || "log " + files.vkey.trim() + "\nquorum none\n";
+    const newest = files.vkey ? "log " + files.vkey.trim() + "\nquorum none\n" : "";
+    const policy = files.policy || newest;
     for (const raw of policy.split("\n")) {
       const words = raw.replace(/#.*/, "").trim().split(/\s+/);
       if (words[0] === "log") { trust.logs.push(await readVkey(words[1] || "", "policy")); }
@@ -257,17 +258,17 @@
     need(lines.length === 4 && lines[3] === "" && lines[0] !== "" && /^(?:0|[1-9]\d*)$/.test(lines[1]), "checkpoint.form", "checkpoint", "not three lines");
     const root = unbase64(lines[2], "checkpoint.form", "checkpoint");
     need(root.length === 32, "checkpoint.form", "checkpoint", "the root is not 32 bytes");
-    let bySomeLogKey = false;
+    const signedBy = [];
     for (const line of note.lines) {
       for (const log of trust.logs) {
         if (line.name !== log.name || !same(line.id, log.id) || !log.key) { continue; }
         need(await verifies(log, line.sig, signed), "note.signature", "checkpoint", "the signature of " + log.name + " does not verify");
-        bySomeLogKey = true;
+        signedBy.push(hex(log.id));
       }
     }
-    need(bySomeLogKey, "note.unknown_key", "checkpoint", "no signature of the log key you trust");
+    need(signedBy.length, "note.unknown_key", "checkpoint", "no signature of the log key you trust");
     need(lines[0] === trust.origin && bundle.log === trust.origin, "checkpoint.origin", "checkpoint", "another log: " + lines[0]);
-    return { size: BigInt(lines[1]), root: root, note: note };
+    return { size: BigInt(lines[1]), root: root, note: note, signedBy: signedBy };
   }
   async function checkWitnesses(note, trust) {
     const agreed = new Set();

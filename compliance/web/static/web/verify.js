@@ -1,6 +1,6 @@
 /* The verification panel: gets a proof bundle, runs bundle.js over it on this device, shows each step. Nothing is sent.
 
-   The trust data is the page's own (#trust) until the reader chooses files: log.vkey or policy, and trust.json. */
+   The trust data is the page's own (#trust) until the reader chooses files: log.vkey or policy, trust.json, log-keys.proof. */
 (function () {
   "use strict";
   const panel = document.querySelector(".verify");
@@ -103,7 +103,8 @@
       const said = document.querySelector("[data-trust-said]"), files = {};
       for (const file of own.files) {
         const text = await file.text();
-        if (file.name.endsWith(".vkey")) { files.vkey = text; } else if (file.name.endsWith(".json")) { files.trust = text; } else { files.policy = text; }
+        if (file.name.endsWith(".vkey")) { files.vkey = text; } else if (file.name.endsWith(".json")) { files.trust = text; }
+        else if (file.name.endsWith(".proof")) { files.keyProof = text; } else { files.policy = text; }
       }
       const enough = files.trust && (files.vkey || files.policy);
       ownTrust = enough ? files : null;
