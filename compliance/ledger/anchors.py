@@ -135,6 +135,13 @@ def anchor() -> int:
     return done
 
 
+def catch_up(seconds: float) -> None:
+    """Rounds until nothing waits, the authority is away, or `seconds` have passed: for who needs the newest stamped."""
+    until = time.monotonic() + seconds
+    while anchor() and time.monotonic() < until:
+        pass
+
+
 def _newest_token() -> TimeToken | None:
     return TimeToken.objects.order_by("-number").first()
 

@@ -8,12 +8,12 @@ import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from compliance.jobs.failpoints import reach
 from compliance.ledger import clock_guard, export, files, fsck, key_history, keys, mirror, signer, tiles
@@ -105,11 +105,27 @@ def import_log(folder: Path, trust: Path | None = None) -> Imported:
             reach("ledger.import.files")
             _require_sound()
     except BaseException:
-        _remove_files(new)
-        raise
+        if not _is_recorded(checked):
+            _remove_files(new)
+            raise
     return Imported(
         checked.checkpoint.size, batches, len(checked.checkpoints), len(checked.stamps), len(checked.evidence)
     )
+
+
+def _is_recorded(checked: _Checked) -> bool:
+    """Whether the rows are there although the commit failed: its answer may have been lost. Raises DatabaseError.
+
+    The try to write the one row waits for a commit that is still under way in the server, as a look would not.
+    """
+    try:
+        with transaction.atomic():
+            moment, root = datetime.now(UTC), merkle.EMPTY_ROOT
+            LogState.objects.create(id=1, size=0, root=root, right_edge=b"", seen_at=moment)
+            transaction.set_rollback(True)
+    except IntegrityError:
+        return LogState.objects.filter(id=1, size=checked.checkpoint.size, root=checked.checkpoint.root).exists()
+    return False
 
 
 def _require_empty() -> None:

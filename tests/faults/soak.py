@@ -28,6 +28,7 @@ BATCHES = 8  # of each writer in a round: some tenths of a second
 EVENTS = 3
 LONGEST_LIFE_SECONDS = 0.3  # after the first answer; a process that is to die at random is dead then
 FSCK_EVERY = 20
+LONG_SWEEPS = tuple(f"tests/faults/test_{name}_sweep.py" for name in ("rooms", "rotation", "import"))
 WRITER_STEPS = tuple(
     f"ledger.append.{step}"
     for step in ("begin", "batch", "locked", "event_keys", "entries", "heads", "applied", "commit")
@@ -246,7 +247,7 @@ HEADING = (
 
 def fail_every_call() -> int:
     """The sweeps of which the test run takes a part only, whole, on both engines."""
-    pytest = [sys.executable, "-m", "pytest", "-q", "--timeout", "0", "tests/faults/test_rooms_sweep.py"]
+    pytest = [sys.executable, "-m", "pytest", "-q", "--timeout", "0", *LONG_SWEEPS]
     environment = os.environ | {"SWEEP": "all"}
     postgresql = [sys.executable, "-m", "tests.services.postgresql", *pytest]
     return max(subprocess.run(command, check=False, env=environment).returncode for command in (pytest, postgresql))
