@@ -1,4 +1,4 @@
-"""A PostgreSQL cluster of our own. `python -m tests.services.postgresql COMMAND...` runs a command with it."""
+"""A PostgreSQL cluster of our own. `python -m tests.services.postgresql [--durable] COMMAND...` runs a command with it."""
 
 import os
 import signal
@@ -12,6 +12,8 @@ from pathlib import Path
 import psycopg
 
 from tests.services.process import END_SECONDS, find_program, folder, free_port, running, unprivileged_user
+
+DURABLE = "--durable"
 
 
 @dataclass(slots=True)
@@ -107,12 +109,14 @@ def _answers(port: int) -> bool:
 def main(command: list[str]) -> int:
     """Run `command` with DATABASE_URL set to a fresh database. Ended from outside, it ends the cluster too.
 
-    No test can end the power, and hundreds empty all tables: waiting for the disk was half of their time.
+    No test can end the power, and hundreds empty all tables: waiting for the disk was half of their time. What is
+    measured waits for it: `--durable`.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with cluster(survives_power_loss=False) as running_cluster:
+    is_durable = command[:1] == [DURABLE]
+    with cluster(survives_power_loss=is_durable) as running_cluster:
         environment = {**os.environ, "DATABASE_URL": running_cluster.create("meterproof")}
-        return subprocess.run(command, check=False, env=environment).returncode
+        return subprocess.run(command[is_durable:], check=False, env=environment).returncode
 
 
 if __name__ == "__main__":
