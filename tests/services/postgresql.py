@@ -1,4 +1,6 @@
-"""A PostgreSQL cluster of our own. `python -m tests.services.postgresql [--durable] COMMAND...` runs a command with it."""
+"""A PostgreSQL cluster of our own. `python -m tests.services.postgresql [--durable] COMMAND...` runs a command with
+it.
+"""
 
 import os
 import signal
