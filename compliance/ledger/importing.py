@@ -8,7 +8,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,8 +120,7 @@ def _is_recorded(checked: _Checked) -> bool:
     """
     try:
         with transaction.atomic():
-            moment, root = datetime.now(UTC), merkle.EMPTY_ROOT
-            LogState.objects.create(id=1, size=0, root=root, right_edge=b"", seen_at=moment)
+            LogState.objects.create(id=1, size=0, root=merkle.EMPTY_ROOT, right_edge=b"")
             transaction.set_rollback(True)
     except IntegrityError:
         return LogState.objects.filter(id=1, size=checked.checkpoint.size, root=checked.checkpoint.root).exists()
