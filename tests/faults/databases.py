@@ -63,6 +63,7 @@ def database_asks_again(countdown: Countdown) -> Iterator[None]:
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
 
+_NEVER_LEAVES = ("_set_autocommit_gen", "_enter_gen")  # a flag of psycopg's, the mode of a pipeline: no server hears
 _DEADLOCK = "DO $$ BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = 'deadlock_detected'; END $$"
 
 
@@ -71,8 +72,8 @@ def _patch_wait(patch: pytest.MonkeyPatch, countdown: Countdown, fail: Callable[
     wait = psycopg.Connection.wait
 
     def failing(self: Any, generator: Any, *args: Any, **options: Any) -> Any:
-        talks = self.pgconn.status == psycopg.pq.ConnStatus.OK and generator.__name__ != "_set_autocommit_gen"
-        if talks and countdown.strikes(generator.__name__):  # autocommit is a flag of psycopg's, the server never hears
+        talks = self.pgconn.status == psycopg.pq.ConnStatus.OK and generator.__name__ not in _NEVER_LEAVES
+        if talks and countdown.strikes(generator.__name__):
             return fail(self, lambda: wait(self, generator, *args, **options))
         return wait(self, generator, *args, **options)
 

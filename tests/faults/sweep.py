@@ -34,6 +34,8 @@ Fault = Callable[[Countdown], AbstractContextManager[None]]
 ENDLESS = 5_000  # a scenario that still finds a call to fail after so many goes round in circles
 # What a fault may look like to the caller. psycopg's own: closing a server-side cursor is not wrapped by Django.
 MAY_BE_SAID = (DatabaseError, psycopg.OperationalError, OSError, ClockJumped, SignerRefused)
+# A clock before the key was registered, or after the API key ran out; no other fault may refuse.
+REFUSED_BY_THE_CLOCK = ("key.not_valid", "credential.revoked")
 AN_HOUR_BACK = timedelta(hours=-1)
 TEN_YEARS_AHEAD = timedelta(days=3_650)
 
@@ -235,8 +237,8 @@ def _fail_once(attempt: Attempt, fault: Fault, countdown: Countdown) -> None:
     except MAY_BE_SAID as error:
         if not countdown.failed or isinstance(error, IntegrityError):
             raise
-    except BatchRefused as refusal:  # by a clock that stands before the key was registered; no other fault may refuse
-        if refusal.problems[0].code != "key.not_valid" or set(countdown.failed) != {"clock"}:
+    except BatchRefused as refusal:
+        if refusal.problems[0].code not in REFUSED_BY_THE_CLOCK or set(countdown.failed) != {"clock"}:
             raise
     finally:
         databases.settle()
