@@ -10,11 +10,12 @@ from django.core.management import call_command
 from django.db import transaction
 
 from compliance.ledger import fsck, integrate, publish, tiles
-from compliance.ledger.drill import copy, files, histories, table
+from compliance.ledger.drill import copy, files, histories, rows, table
 from compliance.ledger.drill.forgery import rewrite_with_key
 from compliance.ledger.drill.trial import KEPT, SIGNED, TREE, problems, run, take_down_guards
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.models import Entry, Head
+from compliance.proof.subject import key_of
 from tests.ledger.world import Factory, meter
 
 pytestmark = [pytest.mark.both_engines]
@@ -105,3 +106,16 @@ def test_a_log_that_was_never_published_is_not_drilled(factory: Factory) -> None
     factory.send([factory.event(meter(1))])
     with pytest.raises(LedgerError, match="Nothing was published"):
         table.drill()
+
+
+@pytest.mark.django_db
+def test_damaged_bytes_in_the_chain_of_the_log_itself_are_named(factory: Factory) -> None:
+    """fsck reads that chain for more than its hashes; it must not fall over what it is asked to find."""
+    fill(factory)
+    row = Entry.objects.get(subject=key_of(f"log:origin:{settings.METERPROOF['ORIGIN']}"), seq=0)
+    with transaction.atomic():
+        take_down_guards()
+        for body in (row.body[:-1] + bytes([row.body[-1] ^ 1]), b""):
+            rows.write(row, "body", body)
+            assert any(rows.name_of(row) in problem.place for problem in problems())
+        transaction.set_rollback(True)
