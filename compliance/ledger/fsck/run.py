@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,6 +20,7 @@ from compliance.ledger.fsck.published import PublishedLog, look
 from compliance.ledger.fsck.tree import Edge
 from compliance.ledger.models import LogState
 from compliance.proof import merkle
+from compliance.proof.errors import ProofError
 from compliance.proof.log_keys import LogKeys
 from compliance.proof.subject import key_of
 from compliance.proof.subject import log as log_subject
@@ -200,12 +201,12 @@ def _explain_redactions(result: FsckResult, redacted: Sequence[Redacted]) -> Non
     """Bytes may be gone only where an entry of the log's own chain says so."""
     if not redacted:
         return
-    said = {
-        (key_of(data["subject"]), data["seq"], bytes.fromhex(data["hash"]), data["leaf"])
-        for stored in selectors.chain(log_subject(settings.METERPROOF["ORIGIN"]))
-        if stored.body and stored.event["type"] == "entry.redacted"
-        for data in (stored.event["data"],)
-    }
+    said = set()
+    for stored in selectors.chain(log_subject(settings.METERPROOF["ORIGIN"])):
+        with suppress(ValueError, KeyError, TypeError, ProofError):  # bytes that are no entry were named in their place
+            if stored.event["type"] == "entry.redacted":
+                data = stored.event["data"]
+                said.add((key_of(data["subject"]), data["seq"], bytes.fromhex(data["hash"]), data["leaf"]))
     for entry in redacted:
         if (entry.subject, entry.seq, entry.hash, entry.leaf) not in said:
             result.add("redaction.unexplained", entry.place, "its bytes are gone, and no entry says why")
