@@ -1,5 +1,6 @@
 """A redacted entry: its bytes are gone everywhere, everything else stands, and everybody says so."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from compliance.accounts.policy import SYSTEM, NotAllowed
 from compliance.custody import redaction
 from compliance.ledger import export, fsck, guards, importing, integrate, proofs, publish
 from compliance.ledger import redaction as ledger_redaction
+from compliance.ledger.drill import rows
+from compliance.ledger.drill.trial import Trial, problems, run, take_down_guards
 from compliance.ledger.errors import Refused
-from compliance.ledger.models import Entry
+from compliance.ledger.models import Entry, EventKey
 from compliance.proof.subject import key_of
 from compliance.proof.verify import verify_file
 from tests.accounts import world as accounts
@@ -128,3 +131,23 @@ def test_the_cause_of_linked_entries_may_go(parties: dict[str, world.Party]) -> 
     assert [problem.place for problem in fsck.run().problems] == []
     for subject in (world.UNIT, world.title(1)):
         assert proofs.proof_bundle([subject])
+
+
+def test_what_is_left_of_a_redacted_entry_is_guarded_by_fsck(told: str) -> None:
+    """Its columns and its event key, for which the bytes no longer speak: the signed receipt does."""
+    person = accounts.person("admin", Organisation.objects.get(pk="platform"), "administrator")
+    for seq in (0, 1):
+        redaction.redact(by=person, subject=told, seq=seq, **ORDER)
+    take_down_guards()
+    assert problems() == []
+    unnoticed = []
+    for model in (Entry, EventKey):
+        for row in model.objects.filter(subject=key_of(told), seq__lt=2):
+            harms = {
+                column.name: partial(rows.write, row, str(column.column), rows.changed(getattr(row, column.name)))
+                for column in model._meta.concrete_fields
+            }
+            for what, harm in {**harms, "the row": model._default_manager.filter(pk=row.pk).delete}.items():
+                if not run(Trial("edit", "redacted", what, harm, ("",))).problems:
+                    unnoticed.append(f"{what} of {model.__name__} {row.seq}")
+    assert unnoticed == []

@@ -25,6 +25,8 @@ from compliance.proof import batch as batch_format
 from compliance.proof import dsse, merkle
 from compliance.proof.errors import ProofError
 from compliance.proof.log_keys import LogKeys
+from compliance.proof.subject import key_of
+from compliance.proof.times import parse_recorded_at
 
 PAGE: Final = 2_048  # entries in memory at a time, unless one batch has more
 _HASH: Final = merkle.HASH_BYTES
@@ -211,6 +213,7 @@ class BytesPass:
                 [row[2] for row, _ in readable],
                 [row[3] for row, _ in readable],
             )
+            self._check_withheld(author, [row for row in rows if not row[6]], receipts)
         for receipt in receipts:
             self._receipts.check(receipt, rows, said, event_hashes)
         self.part.redacted += [
@@ -218,6 +221,24 @@ class BytesPass:
             for at, row in enumerate(rows)
             if not row[6]
         ]
+
+    def _check_withheld(self, author: str, rows: Sequence[Row], receipts: Sequence[Row]) -> None:
+        """Columns and event keys of entries whose bytes are gone: the signed receipt still says what the bytes said."""
+        promised = self._receipts.promised(receipts) if rows else {}
+        for row in rows:
+            item = promised.get(row[5].hex())
+            if item is None:  # the comparison of receipts says so
+                continue
+            for name, agrees in (
+                ("subject", key_of(item["subject"]) == row[2]),
+                ("seq", item["seq"] == row[3]),
+                ("prev", item["prev"] == (None if row[4] is None else row[4].hex())),
+                ("recorded_at", self._store.stored_time(parse_recorded_at(item["recorded_at"])) == row[7]),
+            ):
+                if not agrees:
+                    self._result.add(f"entry.{name}", place(row), f"the column {name} is not what the receipt says")
+            key = event_keys(author, [item["event_id"]])
+            self._keys.expect(key, [bytes.fromhex(item["event_hash"])], [row[2]], [row[3]])
 
     def _check_envelope(self, where: str, row: Row) -> tuple[dict[str, Any], list[bytes]]:
         """The batch's payload, and the leaf hashes of its events."""
