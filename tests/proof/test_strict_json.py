@@ -104,6 +104,20 @@ def test_text_is_never_normalised():
     assert parse('"\u00e9"'.encode(), max_bytes=100) != parse('"e\u0301"'.encode(), max_bytes=100)
 
 
+@pytest.mark.parametrize("character", [0x1_0000, 0x1_03FF, 0x1_0400, 0x1_F512, 0x10_FC00, 0x10_FFFF])
+def test_a_surrogate_pair_is_one_character_up_to_the_ends_of_its_range(character):
+    text = chr(character)
+    assert parse(json.dumps([text, f"a{text}b"]).encode(), max_bytes=100) == [text, f"a{text}b"]
+
+
+@pytest.mark.parametrize("unit", ["d800", "dbff", "dc00", "dfff"])
+@pytest.mark.parametrize("following", ["", "a", "\\u0061", "\\ud800", "\\udbff", "\\ue000"])
+def test_half_of_a_surrogate_pair_is_refused_whatever_follows(unit, following):
+    with pytest.raises(ProofError) as refused:
+        parse(f'["\\u{unit}{following}"]'.encode(), max_bytes=100)
+    assert refused.value.code == "json.surrogate"
+
+
 def test_a_refusal_names_line_column_and_pointer():
     with pytest.raises(ProofError) as refused:
         parse(b'{"a":1,\n "b":[0,\n  {"c":1.5}]}', max_bytes=1_000, place="line 7")
@@ -202,6 +216,7 @@ def test_splitting_refuses_what_is_not_balanced(data):
         (split_members, b'{"a"\n x1}', "line 2 column 2"),
         (split_members, b'{"a":1}\n x', "line 2 column 2"),
         (split_members, b'{"a":\n [1}', "line 2 column 4"),
+        (split_members, b'{"a":\n [1', "line 2 column 3"),
         (split_items, b"\n {", "line 2 column 2"),
         (split_items, b"[1\n x2]", "line 2 column 2"),
         (split_items, b"[1]\n x", "line 2 column 2"),
