@@ -1,5 +1,6 @@
 """What every test shares: folders of its own, and a database that can be emptied although the product forbids it."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.test import TransactionTestCase
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, Phase
 from hypothesis import settings as hypothesis_settings
 
 from compliance.ledger import guards, setup
@@ -19,7 +20,16 @@ signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 # A timing is never asserted: on a busy machine an example takes long without anything being wrong.
 hypothesis_settings.register_profile("meterproof", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-hypothesis_settings.load_profile("meterproof")
+# Mutation testing runs each test many times and asks for the same answer again.
+hypothesis_settings.register_profile(
+    "mutation",
+    hypothesis_settings.get_profile("meterproof"),
+    max_examples=20,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "meterproof"))
 
 FOLDERS = (
     "LOG_DIR",

@@ -292,7 +292,8 @@ class _Splitter:
         return self._after_space(at + 1)
 
     def _finish(self, at: int, out: list[_T]) -> list[_T]:
-        if self._after_space(at) != len(self.data):
+        at = self._after_space(at)
+        if at != len(self.data):
             self._refuse("something stands after the value", at)
         return out
 

@@ -128,13 +128,28 @@ def test_what_could_not_be_read_back_is_not_encoded(value, code):
     assert refused.value.code == code
 
 
-def test_encoding_stops_at_depth():
+def nested(depth: int) -> dict[str, Any]:
     value: dict[str, Any] = {}
-    for _ in range(40):
+    for _ in range(depth - 1):
         value = {"a": value}
+    return value
+
+
+def test_encoding_stops_two_levels_below_the_readers_limit():
+    """An entry holds an event of sixteen levels, and something may hold the entry."""
+    deepest = nested(MAX_DEPTH + 2)
+    assert parse(encode(deepest), max_bytes=1_000, max_depth=MAX_DEPTH + 2) == deepest
+    for depth in (MAX_DEPTH + 3, 40):
+        with pytest.raises(ProofError) as refused:
+            encode(nested(depth))
+        assert refused.value.code == "json.depth"
+
+
+@pytest.mark.parametrize("line", [b"[]", b"1", b'"a"', b"null"])
+def test_an_event_line_is_an_object(line):
     with pytest.raises(ProofError) as refused:
-        encode(value)
-    assert refused.value.code == "json.depth"
+        read_event_line(line, place="line 4")
+    assert (refused.value.code, refused.value.place) == ("event.member", "line 4")
 
 
 def test_an_event_line_may_be_spelled_longer_than_its_canonical_form():

@@ -248,3 +248,11 @@ def _grown(hashes: list[bytes], sizes: Sequence[int]) -> list[tuple[int, int, in
         stored |= {(level, index, width): data for level, index, width, data in added}
         before = size
     return written
+
+
+@pytest.mark.parametrize(("size", "index"), [(0, 0), (1, 1), (3, 3), (3, -1)])
+def test_there_is_no_path_from_a_leaf_outside_the_tree(size, index):
+    for ask in (merkle.inclusion_path, lambda hashes, at: merkle.inclusion_paths(hashes, [0, at] if size else [at])):
+        with pytest.raises(ProofError) as refused:
+            ask(leaves(size), index)
+        assert refused.value.code == "proof.inclusion"

@@ -298,3 +298,12 @@ class TestPostQuantum:
         with pytest.raises(ProofError, match=r"policy\.quorum"):
             asked.require_quorum([LOG.verifier])
         assert parse_policy(f"log {vkey}\nquorum none\n".encode()).logs == (self.SIGNER.verifier,)
+
+
+def test_the_lines_of_some_keys_are_found_as_they_stand_the_first_of_each():
+    lines = {name: signer.line(TEXT, time=at) for at, (name, signer) in enumerate(WITNESSES.items(), 1)}
+    again = WITNESSES["x1"].line(TEXT, time=99)
+    whole = f"{TEXT}\n{LOG.line(TEXT)}{''.join(lines.values())}{again}"
+    wanted = [WITNESSES[name].verifier for name in ("y1", "x1")]
+    assert note.lines_of(whole, wanted) == [lines["x1"], lines["y1"]]
+    assert note.lines_of(whole, []) == []

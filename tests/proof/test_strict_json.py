@@ -104,11 +104,52 @@ def test_text_is_never_normalised():
     assert parse('"\u00e9"'.encode(), max_bytes=100) != parse('"e\u0301"'.encode(), max_bytes=100)
 
 
+@pytest.mark.parametrize("character", [0x1_0000, 0x1_03FF, 0x1_0400, 0x1_F512, 0x10_FC00, 0x10_FFFF])
+def test_a_surrogate_pair_is_one_character_up_to_the_ends_of_its_range(character):
+    text = chr(character)
+    assert parse(json.dumps([text, f"a{text}b"]).encode(), max_bytes=100) == [text, f"a{text}b"]
+
+
+@pytest.mark.parametrize("unit", ["d800", "dbff", "dc00", "dfff"])
+@pytest.mark.parametrize("following", ["", "a", "\\u0061", "\\ud800", "\\udbff", "\\ue000"])
+def test_half_of_a_surrogate_pair_is_refused_whatever_follows(unit, following):
+    with pytest.raises(ProofError) as refused:
+        parse(f'["\\u{unit}{following}"]'.encode(), max_bytes=100)
+    assert refused.value.code == "json.surrogate"
+
+
 def test_a_refusal_names_line_column_and_pointer():
     with pytest.raises(ProofError) as refused:
         parse(b'{"a":1,\n "b":[0,\n  {"c":1.5}]}', max_bytes=1_000, place="line 7")
     assert refused.value.place == "line 7, line 3 column 8, /b/1/c"
     assert refused.value.pointer == "/b/1/c"
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        (b"[\n }]", "line 2 column 2, /0"),
+        (b"[1,\n ]", "line 2 column 2, /1"),
+        (b"[1\n :2]", "line 2 column 2, /1"),
+        (b"[1\n 2]", "line 2 column 2, /1"),
+        (b"[1,\n 1.5]", "line 2 column 2, /1"),
+        (b"[0,\n 9007199254740992]", "line 2 column 2, /1"),
+        (b'{"a":1,\n }', "line 2 column 2, /a"),
+        (b'{"a":\n :1}', "line 2 column 2, /a"),
+        (b"{\n 1:2}", "line 2 column 2, /"),
+        (b'{"a":1,\n "a":2}', "line 2 column 2, /a"),
+        (b'{"a":1,\n "A":2}', "line 2 column 2, /a"),
+        (b'["a",\n "\\ud800"]', "line 2 column 2, /1"),
+        (b'["a",\n "\\u0000"]', "line 2 column 2, /1"),
+        (b'[0,\n "abcdefghijk"]', "line 2 column 2, /1"),
+        (b"[[1],\n [[[2]]]]", "line 2 column 4, /1/0/0"),
+        (b"[1]\n x", "line 2 column 2"),
+    ],
+)
+def test_a_refusal_points_at_the_first_character_that_is_wrong(data, place):
+    with pytest.raises(ProofError) as refused:
+        parse(data, max_bytes=100, max_depth=3, max_string_bytes=10)
+    assert refused.value.place == place
 
 
 def test_a_fault_at_the_end_of_a_large_document_is_found_in_one_reading():
@@ -165,3 +206,27 @@ def test_splitting_refuses_what_is_not_balanced(data):
     with pytest.raises(ProofError) as refused:
         split_members(data)
     assert refused.value.code == "json.syntax"
+
+
+@pytest.mark.parametrize(
+    ("split", "data", "place"),
+    [
+        (split_members, b"\n [", "line 2 column 2"),
+        (split_members, b'{"a":1\n x"b":2}', "line 2 column 2"),
+        (split_members, b'{"a"\n x1}', "line 2 column 2"),
+        (split_members, b'{"a":1}\n x', "line 2 column 2"),
+        (split_members, b'{"a":\n [1}', "line 2 column 4"),
+        (split_members, b'{"a":\n [1', "line 2 column 3"),
+        (split_items, b"\n {", "line 2 column 2"),
+        (split_items, b"[1\n x2]", "line 2 column 2"),
+        (split_items, b"[1]\n x", "line 2 column 2"),
+        (split_items, b"[\n [}]", "line 2 column 3"),
+    ],
+)
+def test_splitting_refuses_one_wrong_character_and_points_at_it(split, data, place):
+    with pytest.raises(ProofError) as refused:
+        split(data)
+    assert (refused.value.code, refused.value.place) == ("json.syntax", place)
+    with pytest.raises(ProofError) as refused:
+        split(data, place="batch")
+    assert refused.value.place == f"batch, {place}"
