@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from django.conf import settings
+from django.db.models import Count, OuterRef, Subquery, Value
+from django.db.models.functions import Coalesce
 
 from compliance.jobs import clock
 from compliance.jobs.failpoints import reach
@@ -201,14 +203,17 @@ def tokens_over(size: int, note: str) -> list[bytes]:
 def standing() -> Standing:
     """For pages and the operator."""
     outage = Waiting.objects.filter(name=_OUTAGE).first()
-    newest = _newest_token()
+    later = CheckpointRow.objects.filter(size__gt=OuterRef("size")).annotate(one=Value(1)).values("one")
+    counted = Coalesce(Subquery(later.annotate(number=Count("size")).values("number")), 0)
+    newest = TimeToken.objects.annotate(waiting=counted).order_by("-number").first()
+    waiting = newest.waiting if newest is not None else CheckpointRow.objects.count()
     stamp = _stated(newest) if newest is not None else None
     return Standing(
         stamped_at=stamp.time if stamp else None,
         size=newest.size if newest is not None else None,
         authority=stamp.authority if stamp else "",
         note=newest.note if newest is not None else "",
-        waiting=0 if mirror.is_mirror() else _beyond(newest).count(),
+        waiting=0 if mirror.is_mirror() else waiting,
         pending_since=outage.since if outage else None,
         failure=outage.failure if outage else "",
     )
