@@ -23,7 +23,7 @@ def hold_signing_keys(batch: IncomingBatch, held: dict[str, Any]) -> datetime | 
     """The ledger's lock hook: hold the keys that signed `batch`, and alone those that it revokes.
 
     Puts the rows of the signers that stay as they are, by key id, into `held` under `HELD_KEYS`. Returns the latest
-    registration among them, which the batch must not be recorded before. Raises Refused for a key that is not
+    registration among them, which the batch must be recorded after. Raises Refused for a key that is not
     registered, nor registered by the batch itself. Validity is judged at the recorded time, by
     `projection.check_signers`.
     """

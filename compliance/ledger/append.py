@@ -161,7 +161,7 @@ def register_lock(function: LockHook) -> None:
     """Call `function` once the chains are locked and before the time is taken.
 
     It locks what the batch relies on (signing keys FOR SHARE), may raise Refused, may put what it holds into the
-    second argument, `AppendContext.held`, and may return a moment that `recorded_at` must not lie before.
+    second argument, `AppendContext.held`, and may return a moment that `recorded_at` must lie after.
     """
     if function not in _lock_hooks:
         _lock_hooks.append(function)
@@ -344,13 +344,15 @@ def _together(problems: Sequence[Refused]) -> Refused:
 
 
 def _take_time(newest: datetime, floors: Sequence[datetime]) -> datetime:
-    """Now, or just after `newest`, the latest that stands in a chain: our time never goes back within one."""
+    """Now, or just after `newest`, the latest that stands in a chain, and after `floors`, at which was recorded what
+    the batch relies on: our time never goes back, and the log has everything in the order of its times.
+    """
     now = clock.now()
     clock_guard.require_plausible(now)
-    earliest = newest + TICK
+    earliest = max(newest, *floors) + TICK if floors else newest + TICK
     if earliest > now:
         logger.warning("the clock is behind a chain by %s; the chain's time goes on by one microsecond", earliest - now)
-    return max(now, earliest, *floors)
+    return max(now, earliest)
 
 
 def _build(

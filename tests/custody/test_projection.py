@@ -1,13 +1,17 @@
 """Projections: what the append writes is what the fold says, and what a replay of the log makes again."""
 
+import contextlib
 import hashlib
 import io
+import itertools
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import call_command
 from django.db import connection
 
+from compliance.accounts.models import SigningKey
 from compliance.custody import facts, links, profiles, rebuild, selectors, vocabulary
 from compliance.custody.intake import BatchRefused
 from compliance.custody.lifecycle import fold
@@ -45,6 +49,27 @@ def test_a_replay_makes_the_same_rows(parties):
     assert list(Meter.objects.order_by("subject").values()) == before
     assert made.rows["custody_meter"] == 4
     assert made.entries > 60
+
+
+LOOKS_AT_THE_CLOCK = 12  # more than intake takes at one batch
+
+
+@pytest.mark.parametrize("looked", range(LOOKS_AT_THE_CLOCK))
+def test_a_clock_that_goes_back_places_no_event_beside_the_registration_of_its_key(parties, looked):
+    """F45: at the same moment the log could have it before its author had a role, and a replay finds no standing."""
+    elster = parties["elster"]
+    registered = max(SigningKey.objects.get(pk=key.public.keyid).registered_at for key in elster.keys)
+    looks = itertools.count()
+
+    def now():
+        return datetime.now(UTC) - timedelta(hours=next(looks) == looked)
+
+    with clock.use(now), contextlib.suppress(BatchRefused):
+        elster.send(world.born(1), keys=2)
+    assert next(looks) < LOOKS_AT_THE_CLOCK
+    assert all(recorded > registered for recorded in Meter.objects.values_list("first_recorded_at", flat=True))
+    integrate()
+    assert list(rebuild.compare()) == []
 
 
 def test_the_projection_is_the_fold_of_the_chain(parties):
