@@ -344,14 +344,16 @@ def _together(problems: Sequence[Refused]) -> Refused:
 
 
 def _take_time(newest: datetime, floors: Sequence[datetime]) -> datetime:
-    """Now, or just after `newest`, the latest that stands in a chain, and after `floors`, at which was recorded what
-    the batch relies on: our time never goes back, and the log has everything in the order of its times.
+    """Now, or just after what came before: `newest`, the latest that stands in a chain, `floors`, at which was recorded
+    what the batch relies on, and what waits for its place in the log. The log takes what waits in the order of its
+    times: were it judged in another one, a replay would come to other projections.
     """
     now = clock.now()
-    clock_guard.require_plausible(now)
-    earliest = max(newest, *floors) + TICK if floors else newest + TICK
+    waiting = clock_guard.require_plausible(now)
+    before = [newest, *floors] if waiting is None else [newest, waiting, *floors]
+    earliest = max(before) + TICK
     if earliest > now:
-        logger.warning("the clock is behind a chain by %s; the chain's time goes on by one microsecond", earliest - now)
+        logger.warning("the clock is behind the log by %s; the log's time goes on by one microsecond", earliest - now)
     return max(now, earliest)
 
 

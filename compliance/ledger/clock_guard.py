@@ -25,20 +25,26 @@ _SIGN: Final = "SELECT name, at FROM jobs_signoflife WHERE name = %s AND EXISTS 
 _WAITING: Final = "SELECT batch, recorded_at FROM ledger_pending ORDER BY recorded_at DESC LIMIT 1"
 
 
-def require_plausible(now: datetime) -> None:
-    """Raise ClockJumped when `now` lies more than the limit after the latest time this log lived through."""
-    seen = latest_seen()
+def require_plausible(now: datetime) -> datetime | None:
+    """Raise ClockJumped when `now` lies more than the limit after the latest time this log lived through.
+
+    Returns when the newest batch was recorded that has no place in the log yet, None if all have one.
+    """
+    waiting = _newest_waiting()
+    seen = _last_sign() if waiting is None else max(_last_sign(), waiting)
     if now - seen > CLOCK_JUMP_LIMIT:
         raise ClockJumped(
             f"The clock says {now:%Y-%m-%d %H:%M} UTC, but the log was last alive at {seen:%Y-%m-%d %H:%M} UTC. "
             "Nothing is recorded, because a wrong time could never be taken back. If the clock is right, say so with: "
             "manage.py ledger accept-clock"
         )
+    return waiting
 
 
 def latest_seen() -> datetime:
     """The latest time this log is known to have lived through. Raises NoLog."""
-    return max([_last_sign(), *(waiting.recorded_at for waiting in Pending.objects.raw(_WAITING))])
+    waiting = _newest_waiting()
+    return _last_sign() if waiting is None else max(_last_sign(), waiting)
 
 
 def remember(moment: datetime) -> None:
@@ -61,6 +67,10 @@ def accept(*, however_long: bool = False) -> None:
     if now - seen > CLOCK_JUMP_LIMIT:
         logger.warning("the clock is %s ahead of the log's last sign of life; taken for a pause", now - seen)
     remember(max(now, seen))
+
+
+def _newest_waiting() -> datetime | None:
+    return next((waiting.recorded_at for waiting in Pending.objects.raw(_WAITING)), None)
 
 
 def give_sign(newest: datetime | None) -> None:

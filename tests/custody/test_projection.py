@@ -54,20 +54,35 @@ def test_a_replay_makes_the_same_rows(parties):
 LOOKS_AT_THE_CLOCK = 12  # more than intake takes at one batch
 
 
+@contextlib.contextmanager
+def going_back(looked):
+    """The clock is an hour late at that look, and right at the others."""
+    looks = itertools.count()
+    with clock.use(lambda: datetime.now(UTC) - timedelta(hours=next(looks) == looked)):
+        yield
+    assert next(looks) < LOOKS_AT_THE_CLOCK
+
+
 @pytest.mark.parametrize("looked", range(LOOKS_AT_THE_CLOCK))
 def test_a_clock_that_goes_back_places_no_event_beside_the_registration_of_its_key(parties, looked):
     """F45: at the same moment the log could have it before its author had a role, and a replay finds no standing."""
     elster = parties["elster"]
     registered = max(SigningKey.objects.get(pk=key.public.keyid).registered_at for key in elster.keys)
-    looks = itertools.count()
-
-    def now():
-        return datetime.now(UTC) - timedelta(hours=next(looks) == looked)
-
-    with clock.use(now), contextlib.suppress(BatchRefused):
+    with going_back(looked), contextlib.suppress(BatchRefused):
         elster.send(world.born(1), keys=2)
-    assert next(looks) < LOOKS_AT_THE_CLOCK
     assert all(recorded > registered for recorded in Meter.objects.values_list("first_recorded_at", flat=True))
+    integrate()
+    assert list(rebuild.compare()) == []
+
+
+@pytest.mark.parametrize("looked", range(LOOKS_AT_THE_CLOCK))
+def test_a_clock_that_goes_back_places_no_unit_before_the_meters_in_it(parties, looked):
+    """F45: what waits for its place in the log gets it in the order of its times, so these follow each other."""
+    elster = parties["elster"]
+    elster.send(world.born(1), world.born(2))
+    packed = world.event("delivery.packed", world.UNIT, {"children": METERS[:2], "unit_id": world.UNIT})
+    with going_back(looked), contextlib.suppress(BatchRefused):
+        elster.send(packed)
     integrate()
     assert list(rebuild.compare()) == []
 

@@ -26,7 +26,6 @@ from compliance.proof.batch import SignedBatch
 from compliance.proof.keys import PrivateKey
 from tests.accounts import world as accounts
 from tests.custody import world
-from tests.faults.bench import every
 from tests.faults.sweep import Acknowledged, once, sweep_all
 from tests.services.redis import broker
 
@@ -34,7 +33,6 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_engines,
 
 SPRING = (datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 5, 31, tzinfo=UTC))
 EFFECT = "tests.effect"
-EVERY = every(7)  # intake makes a hundred calls
 
 
 @dataclass(slots=True)
@@ -228,7 +226,7 @@ SCENARIOS = {
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_whatever_call_fails_nothing_is_lost(scenario: str, house: House) -> None:
     make = SCENARIOS[scenario]
-    found = sweep_all(lambda: make(house), once(settings.METERPROOF["LOG_DIR"].parent), house.told, every=EVERY)
+    found = sweep_all(lambda: make(house), once(settings.METERPROOF["LOG_DIR"].parent), house.told)
     assert sum(found.values()) > 20, found
     assert fsck.run().problems == []
 
