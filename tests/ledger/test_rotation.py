@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -278,6 +279,7 @@ def send_until(name: str, done: str) -> int:
     while not Path(done).exists() and sent < MOST_BATCHES:
         append_batch(received(factory.sign([factory.event(f"meter:factory_serial:{name}-{sent % 5}")])))
         sent += 1
+        Path(done).with_suffix(f".{name}").touch()
         threading.Event().wait(0.05)
     return sent
 
@@ -292,8 +294,11 @@ def publish_until(done: str) -> None:
 def test_all_keys_change_while_others_send_and_publish(committed_log: Path, tmp_path: Path) -> None:
     """F47: no event is lost and no valid batch is refused."""
     done = tmp_path / "done"
-    writers = [Child(send_until, name, str(done)) for name in ("acme", "brand")]
+    names = ("acme", "brand")
+    writers = [Child(send_until, name, str(done)) for name in names]
     worker = Child(publish_until, str(done))
+    while not all(done.with_suffix(f".{name}").exists() for name in names):  # ended by the test's time-out
+        time.sleep(0.01)
     for use in (keys.LOG, keys.RECEIPTS, keys.PLATFORM):
         rotation.begin(use)
     for use in (keys.LOG, keys.RECEIPTS):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -35,11 +36,15 @@ class Cluster:
 
     def crash(self) -> None:
         """F8: kill -9 the server and all its processes, as they stand, and start it again on what is on disk."""
+        os.kill(self.pid, signal.SIGSTOP)  # no further child while they are counted
         processes = [self.pid, *_children(self.pid)]
         for pid in processes:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(END_SECONDS)
+        ends_at = time.monotonic() + END_SECONDS
+        while any(_runs(pid) for pid in processes) and time.monotonic() < ends_at:  # each holds the shared memory
+            time.sleep(0.01)
         self.process = self.start()
 
     def url(self, database: str = "postgres") -> str:
@@ -98,6 +103,14 @@ def cluster(*, survives_power_loss: bool = True) -> Iterator[Cluster]:
 
 def _children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _answers(port: int) -> bool:
