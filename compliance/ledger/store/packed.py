@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Self
 from weakref import WeakSet
 
 import psycopg
@@ -96,9 +96,17 @@ def cursor(wrapper: BaseDatabaseWrapper | None = None) -> Iterator[psycopg.Curso
     `wrapper` is Django's connection, if it is not that of this thread.
     """
     wrapper, plain = _connected(wrapper)
-    with wrapper.wrap_database_errors, psycopg.Cursor(plain) as opened:
+    with wrapper.wrap_database_errors, _UnpreparedCursor(plain) as opened:
         opened.format = pq.Format.BINARY
         yield opened
+
+
+class _UnpreparedCursor(psycopg.Cursor[Any]):
+    """Never prepares, however often a statement comes."""
+
+    def execute(self, *args: Any, **options: Any) -> Self:
+        """As psycopg's."""
+        return super().execute(*args, **{**options, "prepare": False})
 
 
 @contextmanager
@@ -116,14 +124,10 @@ def preparing_cursor(wrapper: BaseDatabaseWrapper | None = None) -> Iterator[psy
     Not for projections: a prepared statement stays with the table it was planned for, also when `manage.py fsck` hides
     that behind a temporary one of the same name.
     """
-    with cursor(wrapper) as opened:
-        plain = opened.connection
-        before = plain.prepare_threshold  # None: Django's own cursors bind on the client, and must not prepare
-        plain.prepare_threshold = PREPARE_AFTER
-        try:
-            yield opened
-        finally:
-            plain.prepare_threshold = before
+    wrapper, plain = _connected(wrapper)
+    with wrapper.wrap_database_errors, psycopg.Cursor(plain) as opened:
+        opened.format = pq.Format.BINARY
+        yield opened
 
 
 def _connected(wrapper: BaseDatabaseWrapper | None) -> "tuple[BaseDatabaseWrapper, psycopg.Connection[Any]]":
@@ -185,7 +189,12 @@ _adapted: "WeakSet[psycopg.Connection[Any]]" = WeakSet()
 
 
 def _adapt(plain: "psycopg.Connection[Any]") -> None:
-    """Teach the connection our types, once: for each cursor anew it would cost as much as a statement."""
+    """Teach the connection our types, once: for each cursor anew it would cost as much as a statement.
+
+    From then on it prepares, but for cursors that do not: Django's, which bind on the client, and `_UnpreparedCursor`.
+    A cursor that switched this on and off again for itself would meet another thread's on the same connection.
+    """
+    plain.prepare_threshold = PREPARE_AFTER
     for array, dumper in _DUMPERS:
         plain.adapters.register_dumper(array, dumper)
     plain.adapters.register_loader("timestamptz", _MomentLoader)
