@@ -84,6 +84,14 @@ def make(use: str, *, uri: str = "") -> Reference:
     return {"file": name}
 
 
+def discard(use: str, reference: Reference) -> None:
+    """Remove the file of a key that was made and never came into use. One that is referred to stays, and one in a
+    token too.
+    """
+    if "file" in reference and reference not in references(use):
+        (_folder() / reference["file"]).unlink(missing_ok=True)
+
+
 def make_missing() -> list[str]:
     """Make the keys that a new log needs and that are not there, and return the uses they were made for."""
     made = []

@@ -17,7 +17,7 @@ from django.conf import settings
 
 from compliance.jobs import clock
 from compliance.jobs.failpoints import reach
-from compliance.ledger import integrate, key_history, keys, proofs, publish, selectors, setup
+from compliance.ledger import clock_guard, integrate, key_history, keys, proofs, publish, selectors, setup
 from compliance.ledger.append import Appended, platform_batch
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.keys import Reference
@@ -50,6 +50,13 @@ def begin(use: str, *, uri: str = "") -> Change:
     _require_mine(use)
     before = _by_age(use)
     old, new = (before[0], before[1]) if len(before) > 1 else (before[0], keys.make(use, uri=uri))
+    if new not in before:
+        try:
+            keys.set_references(use, [old, new])
+        except BaseException:
+            keys.discard(use, new)  # otherwise a private key that nobody knows of stays behind
+            raise
+    reach("ledger.rotation.made")
     first = keys.public_half(old)
     second = keys.public_half(new)
     if _is_said(use, second):
@@ -58,9 +65,6 @@ def begin(use: str, *, uri: str = "") -> Change:
             f"The key {_id(use, second)} was added already and the one before it, {_id(use, first)}, was not revoked "
             f"yet. Finish with: manage.py log rotate-key {use} --finish"
         )
-    if new not in before:
-        keys.set_references(use, [old, new])
-    reach("ledger.rotation.made")
     if use == keys.PLATFORM:
         _register_platform_key(second)
     else:
@@ -126,7 +130,7 @@ def _end_key(use: str, keyid: str, effective_at: datetime | None, reason: str, t
             {
                 "use": _USES[use],
                 "keyid": keyid,
-                "effective_at": format_time(effective_at or clock.now()),
+                "effective_at": format_time(effective_at or _now()),
                 "reason": f"{reason}: {text}" if text else reason,
             },
         )
@@ -134,7 +138,7 @@ def _end_key(use: str, keyid: str, effective_at: datetime | None, reason: str, t
 
 def _end_platform_key(new: PublicKey, old: PublicKey, effective_at: datetime | None, reason: str, text: str) -> None:
     registered = selectors.entry(subjects.signing_key(new.keyid), 0)
-    since = clock.now() - registered.recorded_at if registered else timedelta(0)
+    since = _now() - registered.recorded_at if registered else timedelta(0)
     if since < LONGEST_REQUEST:
         wait = (LONGEST_REQUEST - since).seconds + 1
         raise LedgerError(
@@ -144,7 +148,7 @@ def _end_platform_key(new: PublicKey, old: PublicKey, effective_at: datetime | N
     if any(entry.event["type"] == "org.key_revoked" for entry in selectors.chain(subject)):
         return
     data = {
-        "effective_at": format_time(effective_at or clock.now()),
+        "effective_at": format_time(effective_at or _now()),
         "reason_code": reason,
         "reason": text or "The platform changed its key.",
     }
@@ -161,11 +165,21 @@ def _register_platform_key(key: PublicKey) -> Appended | None:
                 "organisation": subjects.PLATFORM,
                 "holder": dict(PLATFORM_ACTOR),
                 "key": key.to_object(),
-                "valid_from": format_time(clock.now()),
+                "valid_from": format_time(_now()),
                 "valid_until": None,
             },
         )
     return log.appended
+
+
+def _now() -> datetime:
+    """The time to be written into the log for ever: of a clock that stands neither ahead of the log nor behind it.
+
+    A key that is valid in ten years only, or counts as lost an hour before it was, could not be taken back.
+    """
+    now = max(clock.now(), clock_guard.latest_seen())
+    clock_guard.require_plausible(now)
+    return now
 
 
 def _say(code: str, data: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """Keys change while the log goes on: what was signed stays provable, what a lost key signs counts for nothing."""
 
+import contextlib
+import itertools
 import shutil
 import threading
 import time
@@ -22,6 +24,7 @@ from compliance.proof.keys import PrivateKey
 from compliance.proof.log_keys import Revocation
 from compliance.proof.note import NoteSigner
 from compliance.proof.steps import Verdict
+from compliance.proof.subject import signing_key
 from compliance.proof.times import format_time, parse_time
 from compliance.proof.trust import TrustFolder
 from compliance.proof.verify import Asked, verify_file
@@ -267,6 +270,34 @@ def test_without_its_key_a_log_is_not_published(factory: Factory) -> None:
     publish.publish()
     setup.write_trust_folder()
     sound()
+
+
+LOOKS_AT_THE_CLOCK = 12  # more than it takes to register a key
+
+
+@pytest.mark.parametrize("looked", range(LOOKS_AT_THE_CLOCK))
+def test_a_key_is_not_registered_for_a_time_to_come(log: Path, looked: int) -> None:
+    """F45: the clock is ten years ahead at one look. What is valid from then on only could not be taken back."""
+    looks = itertools.count()
+    today = clock.now()
+    with clock.use(lambda: today + timedelta(days=3_650 * (next(looks) == looked))), contextlib.suppress(LedgerError):
+        rotation.begin(keys.PLATFORM)
+    assert next(looks) < LOOKS_AT_THE_CLOCK
+    for entry in (entry for key in keys.known(keys.PLATFORM) for entry in selectors.chain(signing_key(key.keyid))):
+        assert parse_time(entry.event["data"]["valid_from"]) <= today
+
+
+def test_a_key_that_cannot_be_referred_to_is_not_left_behind(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F49: nobody would know of a private key in that file."""
+    before = sorted(settings.METERPROOF["SECRETS_DIR"].iterdir())
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keys, "set_references", full)
+    with pytest.raises(OSError, match="No space left"):
+        rotation.begin(keys.RECEIPTS)
+    assert sorted(settings.METERPROOF["SECRETS_DIR"].iterdir()) == before
 
 
 MOST_BATCHES = 60  # on a slow machine the rotation takes longer, not the test
