@@ -23,6 +23,7 @@ import httpx
 
 from compliance.proof import batch
 from compliance.proof.keys import PrivateKey
+from compliance.web.management.commands.serve import THREADS_A_WORKER
 from tests.benchmarks import processors, single_events
 from tests.benchmarks.copying import copy_seconds
 from tests.services.process import free_port, running
@@ -32,7 +33,6 @@ ORGANISATION = "benchmaker"
 EVENTS_A_BATCH = 1_000
 METERS = 10_000
 WEB_WORKERS = 2
-THREADS_A_WORKER = 4  # as `manage.py serve` has them
 SENDERS = 4  # so that no worker waits for the next request
 WARMING_BATCHES = 8  # of either kind
 FIRST_WARMING_METER = 500_000
