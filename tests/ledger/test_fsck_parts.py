@@ -128,6 +128,36 @@ def test_the_result_does_not_depend_on_who_reads(
             assert said(fsck.run(comparisons=(), readers=readers)) == said(alone)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_columns_are_read_beside_the_bytes_in_the_same_state(
+    several_parts: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = sys.modules["compliance.ledger.fsck.run"]  # the package has a function of this name
+    begun = threading.Event()
+    read_columns, read_placed = run._read_columns, bytes_pass.BytesPass.read_placed
+
+    def append() -> None:
+        several_parts.send([several_parts.event(meter(number)) for number in range(20)])
+        connection.close()
+
+    def append_first(reading: Reading) -> Any:
+        if connection.vendor == "postgresql":  # SQLite has one connection read it all
+            writer = threading.Thread(target=append)
+            writer.start()
+            writer.join()
+        begun.set()
+        return read_columns(reading)
+
+    def after_the_columns_were_begun(self: bytes_pass.BytesPass, part: parts.Part, *, last: bool) -> PartResult:
+        assert begun.wait(10)
+        return read_placed(self, part, last=last)
+
+    monkeypatch.setattr(run, "_read_columns", append_first)
+    monkeypatch.setattr(bytes_pass.BytesPass, "read_placed", after_the_columns_were_begun)
+    monkeypatch.setattr(run, "_look_up_keys", lambda *_: pytest.fail("the columns were those of another state"))
+    assert fsck.run(comparisons=()).sound
+
+
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_celery_workers_of_two_hosts_find_what_one_process_finds(

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 from django.conf import settings
-from django.db import connection, transaction
 
 from compliance.ledger import guards, key_history, keys, mirror, selectors, startup, store
 from compliance.ledger.errors import LedgerError
@@ -17,6 +17,7 @@ from compliance.ledger.fsck.event_keys import KeySum
 from compliance.ledger.fsck.parts import Part, PartResult, Reading, Redacted, cut, edge_before
 from compliance.ledger.fsck.problems import FsckResult, Problem
 from compliance.ledger.fsck.published import PublishedLog, look
+from compliance.ledger.fsck.snapshot import beside, snapshot
 from compliance.ledger.fsck.tree import Edge
 from compliance.ledger.models import LogState
 from compliance.proof import merkle
@@ -58,7 +59,7 @@ def run(
     started = time.monotonic()
     result = FsckResult()
     shown = look(result)  # before the snapshot, so that the snapshot is not older
-    with _snapshot():
+    with snapshot() as shared:
         state = LogState.objects.filter(id=1).first()
         if state is None:
             _expect_nothing(result)
@@ -66,7 +67,9 @@ def run(
             log_keys = _log_keys(result)
             published = PublishedLog(result, shown, log_keys)
             with memory.kept():
-                _compare_log(result, state, published, log_keys, progress or (lambda _done, _total: None), readers)
+                _compare_log(
+                    result, state, published, log_keys, progress or (lambda _done, _total: None), readers, shared
+                )
             time_stamps.compare(result, log_keys)
         for name in guards.missing():
             result.add("guard.missing", name, f"{guards.HARM}; put it up: manage.py ledger guards")
@@ -84,9 +87,27 @@ def _compare_log(
     log_keys: LogKeys,
     progress: Callable[[int, int], None],
     readers: Readers | None,
+    shared: str | None,
 ) -> None:
     reading = Reading(published.size, event_keys.new_secret())
-    columns: _Columns | None = None
+    with beside(shared, partial(_read_columns, reading)) as columns:
+        expected = _read_log(result, state, published, log_keys, progress, readers, reading)
+    keys_agree = columns.result().event_keys.is_of_the_same_keys(expected)
+    if not keys_agree:
+        _look_up_keys(result, published.size, log_keys)
+    relations.compare(result, columns.result().counts, keys_agree=keys_agree)
+
+
+def _read_log(
+    result: FsckResult,
+    state: LogState,
+    published: PublishedLog,
+    log_keys: LogKeys,
+    progress: Callable[[int, int], None],
+    readers: Readers | None,
+    reading: Reading,
+) -> event_keys.Total:
+    """Read all bytes, and give the total of the event keys that there must be."""
     redacted: list[Redacted] = []
     expected = event_keys.Total()
 
@@ -104,10 +125,8 @@ def _compare_log(
     if readers is None:
         read_in_turn()
     else:
-        begun = readers(list(cut()), reading)
-        columns = _read_columns(reading)  # while the others read
         found: dict[int, PartResult] = {}
-        for number, part in begun:
+        for number, part in readers(list(cut()), reading):
             found[number] = part
             progress(sum(one.result.entries for one in found.values()), state.size)
         in_order = [found[number] for number in sorted(found)]
@@ -120,14 +139,9 @@ def _compare_log(
     unplaced = _unplaced(reading, log_keys)
     result.absorb(unplaced.result)
     redacted += unplaced.redacted
-    expected += unplaced.event_keys
     _explain_redactions(result, redacted)
     published.finish()
-    columns = columns or _read_columns(reading)
-    keys_agree = columns.event_keys.is_of_the_same_keys(expected)
-    if not keys_agree:
-        _look_up_keys(result, published.size, log_keys)
-    relations.compare(result, columns.counts, keys_agree=keys_agree)
+    return expected + unplaced.event_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,23 +251,3 @@ def _expect_nothing(result: FsckResult) -> None:
         result.add("log_state.missing", "log_state", str(error))
     if relations.count("ledger_entry"):
         result.add("log_state.missing", "log_state", "there are entries but no log")
-
-
-@contextmanager
-def _snapshot() -> Iterator[None]:
-    """One state of the database from beginning to end, without keeping anybody from writing."""
-    if connection.in_atomic_block:
-        yield
-    elif connection.vendor == "postgresql":
-        with transaction.atomic(), connection.cursor() as cursor:
-            # Not READ ONLY: rooms that compare a rebuild with their tables make it in temporary ones.
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            yield
-    else:
-        connection.ensure_connection()  # Django reads the mode from the settings as it connects
-        mode, connection.transaction_mode = connection.transaction_mode, "DEFERRED"  # type: ignore[attr-defined]
-        try:
-            with transaction.atomic():
-                yield
-        finally:
-            connection.transaction_mode = mode  # type: ignore[attr-defined]
