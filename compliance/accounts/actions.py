@@ -19,8 +19,8 @@ from compliance.accounts.policy import Actor
 from compliance.accounts.roles import NEEDS_MARKET_ROLE, PLATFORM, MarketRole, MembershipRole
 from compliance.jobs import clock, row_scope
 from compliance.ledger import setup
-from compliance.ledger.append import platform_batch
 from compliance.ledger.errors import Conflict, Refused
+from compliance.ledger.platform_log import platform_batch
 from compliance.ledger.transactions import unit_of_work
 from compliance.proof.identifiers import SCHEMES
 from compliance.proof.times import format_time

@@ -22,10 +22,11 @@ from compliance.checks.sweep import MAX_REASONS, Progress, Swept
 from compliance.jobs import actions as jobs
 from compliance.jobs import clock, failpoints
 from compliance.jobs.models import Job
-from compliance.ledger import append
+from compliance.ledger import platform_log
 from compliance.ledger import selectors as ledger
 from compliance.ledger.errors import Refused
 from compliance.ledger.models import LogState
+from compliance.ledger.transactions import unit_of_work
 from compliance.proof import canonical
 from compliance.proof.subject import key_of
 
@@ -53,7 +54,7 @@ def suspect(deviations: Iterable[sweep.Deviation]) -> int:
     return len(new)
 
 
-@append.unit_of_work()
+@unit_of_work()
 def tell(limit: int = AT_ONCE) -> int:
     """Open findings in the log for suspicions whose entries have their place there.
 
@@ -64,7 +65,7 @@ def tell(limit: int = AT_ONCE) -> int:
     if not placed:
         return 0
     told = set(Finding.objects.filter(pk__in=[each.pk for each in placed]).values_list("pk", flat=True))
-    with append.platform_batch(actor=SYSTEM.actor) as log:
+    with platform_log.platform_batch(actor=SYSTEM.actor) as log:
         for suspicion in placed:
             if suspicion.pk not in told:
                 log.record(suspicion.chain, "check.finding_opened", _opening(suspicion))
@@ -84,7 +85,7 @@ def run(*, size: int | None = None, progress: Progress | None = None) -> CheckRu
     return _keep_run(swept, root=root, started=started)
 
 
-@append.unit_of_work()
+@unit_of_work()
 def _keep_run(swept: Swept, *, root: str, started: Any) -> CheckRun:
     kept = CheckRun.objects.create(
         log_size=swept.size,
@@ -119,7 +120,7 @@ def request_run(*, by: Actor) -> Job:
     return jobs.enqueue(SWEEP, {}, dedupe_key="all")
 
 
-@append.unit_of_work()
+@unit_of_work()
 def close_finding(*, finding: Finding, by: Person, resolution: str, reason: str) -> Finding:
     """Close `finding` for good; it stays in every report of its time.
 
@@ -138,7 +139,7 @@ def close_finding(*, finding: Finding, by: Person, resolution: str, reason: str)
     if locked.state != FindingState.OPEN:
         raise Refused("finding.state", "the finding is closed already")
     policy.require(by, "finding.close", locked)
-    with append.platform_batch(actor=by.actor) as log:
+    with platform_log.platform_batch(actor=by.actor) as log:
         data = {"resolution": resolution, "reason": reason.strip()}
         log.record(locked.chain, "check.finding_closed", data)
     locked.refresh_from_db()

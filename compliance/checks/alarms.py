@@ -12,7 +12,8 @@ from compliance.checks import actions
 from compliance.checks.models import MAX_SUBJECT, Finding, FindingState, Resolution
 from compliance.checks.platform_findings import suspect_once
 from compliance.checks.registry import Severity
-from compliance.ledger import anchors, append, witnesses
+from compliance.ledger import anchors, platform_log, witnesses
+from compliance.ledger.transactions import unit_of_work
 from compliance.proof.times import format_time
 
 WITNESS = "witness"
@@ -55,12 +56,12 @@ def _open(detector: str, about: Sequence[str] | None = None) -> dict[str, str]:
     return dict(found.values_list("about", "id"))
 
 
-@append.unit_of_work()
+@unit_of_work()
 def _close(ids: Mapping[str, str], resolution: Resolution, reasons: Mapping[str, str]) -> int:
     locked = Finding.objects.select_for_update().filter(pk__in=ids.values(), state=FindingState.OPEN).order_by("id")
     found = list(locked)
     if found:
-        with append.platform_batch(actor=SYSTEM.actor) as log:
+        with platform_log.platform_batch(actor=SYSTEM.actor) as log:
             for finding in found:
                 data = {
                     "resolution": resolution.value,

@@ -22,15 +22,9 @@ from compliance.custody.models import Identifier, Meter
 from compliance.custody.vocabulary import ANY_KIND, AUTHOR_ROLE, CORRECTED, EventType
 from compliance.jobs import clock
 from compliance.ledger import selectors as ledger
-from compliance.ledger.append import (
-    Appended,
-    IncomingBatch,
-    IncomingEvent,
-    append_batch,
-    sign_for_platform,
-    unit_of_work,
-)
-from compliance.ledger.errors import ChainsNotBegun, Refused
+from compliance.ledger.append import Appended, IncomingBatch, IncomingEvent, append_batch, unit_of_work
+from compliance.ledger.errors import Refused, WrongAboutChains
+from compliance.ledger.platform_log import sign_for_platform
 from compliance.proof import batch as batches
 from compliance.proof import event as event_format
 from compliance.proof import identifiers, merkle
@@ -106,7 +100,8 @@ class _Judged:
     author: str
     problems: dict[int, LineProblem] = field(default_factory=dict)
     begun: frozenset[bytes] = frozenset()  # keys of chains that have entries, or are taken to
-    takes_meters_for_begun: bool = True  # whether a meter that is merely told about is looked for only while appending
+    new: frozenset[bytes] = frozenset()  # keys of chains that are taken to have none
+    looks_up_meters: bool = False  # else that a meter is new at its birth, and has a chain after it, is taken as so
 
     def refuse(self, event: "_Candidate", pointer: str | None, code: str, detail: str) -> None:
         """Note why `event` cannot be recorded."""
@@ -202,6 +197,7 @@ class _SignedBatch:
                 for event in judged.candidates
             ],
             begun=judged.begun,
+            new=judged.new,
         )
         return batch, {index: problem.code for index, problem in judged.problems.items()}
 
@@ -227,7 +223,7 @@ class _VouchedBatch:
             msgspec.structs.replace(signed, subject=event.chain)
             for signed, event in zip(batch.events, judged.candidates, strict=True)
         ]
-        return dataclasses.replace(batch, events=events, begun=judged.begun), {}
+        return dataclasses.replace(batch, events=events, begun=judged.begun, new=judged.new), {}
 
     def by_place(self, judged: _Judged) -> dict[int | None, _Candidate]:
         """The events by their position in the batch."""
@@ -324,18 +320,21 @@ def _find_chains(judged: _Judged) -> Iterable[tuple[_Candidate, tuple[str, str] 
     named = {event.value["subject"] for event in events}
     joined_by = {event.index: joined for event in events if (joined := _joined(event))}
     birth = vocabulary.load().birth_type
+    given = {alias for joined in joined_by.values() for _, alias in joined}
     taken_for_begun: set[str] = set()
-    if judged.takes_meters_for_begun:  # but for those that are born or named here
+    taken_for_new: set[str] = set()
+    if not judged.looks_up_meters:
+        taken_for_new.update(event.value["subject"] for event in events if event.value["type"] == birth)
         taken_for_begun.update(subject for subject in named if subject.startswith(_METER))
-        taken_for_begun.difference_update(
-            event.value["subject"] for event in events if event.value["type"] == birth or event.index in joined_by
-        )
-        taken_for_begun.difference_update(alias for joined in joined_by.values() for _, alias in joined)
-    unused = ledger.chains_without_entries(named - taken_for_begun)
-    chains = {subject: subject for subject in named - unused}  # what has a chain of its own is no name of another
-    judged.begun = frozenset(map(key_of, chains))
-    unused.update(alias for joined in joined_by.values() for _, alias in joined)
-    chains.update(rows.chains_by_name(unused))
+        taken_for_begun.difference_update(event.value["subject"] for event in events if event.index in joined_by)
+        taken_for_begun -= taken_for_new | given
+    unused = ledger.chains_without_entries(named - taken_for_begun - taken_for_new)
+    chains = {subject: subject for subject in named - unused - taken_for_new}  # what has a chain is no name of another
+    judged.begun, judged.new = frozenset(map(key_of, chains)), frozenset(map(key_of, taken_for_new))
+    given_by_others = {
+        alias for event in events for _, alias in joined_by.get(event.index, ()) if alias != event.value["subject"]
+    }
+    chains.update(rows.chains_by_name((unused | given) - (taken_for_new - given_by_others)))
     letters = _letters_of_others(events, joined_by, judged.author)
     makers = _makers(chains.get(event.value["subject"]) for event in events if event.index in letters)
     for event in events:
@@ -410,13 +409,14 @@ def _record(source: _SignedBatch | _VouchedBatch, judged: _Judged, *, sender: Ap
         except Refused as error:
             _leave_out(error, source, judged)
             continue
-        except ChainsNotBegun:
-            judged.takes_meters_for_begun = False
+        except WrongAboutChains:
+            judged.looks_up_meters = True
             _keep_to_own_names(judged)
             continue
         except IntegrityError:
             if not _names_were_taken(judged):
                 raise
+            judged.looks_up_meters = True
             _keep_to_own_names(judged)
             continue
         return IntakeResult(appended, _sorted(judged)[:MAX_PROBLEMS], len(judged.problems))

@@ -22,7 +22,8 @@ from compliance.evidence import storage
 from compliance.evidence.errors import BlobDamaged, BlobMissing
 from compliance.jobs import actions as jobs
 from compliance.jobs.failpoints import reach
-from compliance.ledger.append import platform_batch, unit_of_work
+from compliance.ledger.append import unit_of_work
+from compliance.ledger.platform_log import platform_batch
 from compliance.proof import subject as subjects
 from compliance.proof.errors import ProofError
 

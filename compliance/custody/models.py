@@ -6,11 +6,15 @@ fsck` compares. Only the appliers of `projection` write, inside the transaction 
 one subject must be able to live on another machine than those of the next.
 """
 
-from typing import ClassVar
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
 
 from django.db import models
+from django.db.models import OuterRef, Subquery
 
 from compliance.ledger.fields import BytesField
+from compliance.ledger.models import Head
 
 KEY_BYTES = 16  # `compliance.proof.subject.key_of`
 MAX_SUBJECT = 180
@@ -18,8 +22,21 @@ MAX_ORGANISATION = 31
 MAX_CODE = 64
 
 
+class MeterQuerySet(models.QuerySet["Meter"]):
+    """Meters, and the heads of their chains beside them."""
+
+    def with_heads(self) -> "MeterQuerySet":
+        """Each with `head_seq`, `head_recorded_at` and `head_memory`."""
+        head = Head.objects.filter(subject=OuterRef("subject_key"))
+        return self.annotate(
+            head_seq=Subquery(head.values("seq")),
+            head_recorded_at=Subquery(head.values("recorded_at")),
+            head_memory=Subquery(head.values("memory")),
+        )
+
+
 class Meter(models.Model):
-    """Where a meter is now: the fold over its chain, and what the fold must remember (`memory`)."""
+    """Where a meter is now: what the fold over its chain shows. What that must remember is kept with the head."""
 
     subject_key = BytesField(primary_key=True, max_length=KEY_BYTES)
     public_id = models.CharField(max_length=36)  # "mtr_" and the key in hex: look up by the key
@@ -36,13 +53,13 @@ class Meter(models.Model):
     seal_state = models.CharField(max_length=16)
     data_state = models.CharField(max_length=16)
     trust = models.CharField(max_length=16)
-    last_seq = models.IntegerField()
-    last_type = models.CharField(max_length=MAX_CODE)
-    last_occurred_at = models.CharField(max_length=32)
-    last_recorded_at = models.DateTimeField()
     first_recorded_at = models.DateTimeField()
     violation_count = models.IntegerField(default=0)
-    memory = models.TextField(default="{}")
+
+    if TYPE_CHECKING:
+        last_type: str  # selectors put it there
+
+    objects = models.Manager.from_queryset(MeterQuerySet)()
 
     class Meta:
         indexes: ClassVar = [
@@ -56,6 +73,18 @@ class Meter(models.Model):
 
     def __str__(self) -> str:
         return self.subject
+
+    @cached_property
+    def last_seq(self) -> int:
+        """Place of the last entry; selectors put there the last that a former party may know of."""
+        seq: int = self.head_seq  # type: ignore[attr-defined]  # by `with_heads`
+        return seq
+
+    @cached_property
+    def last_recorded_at(self) -> datetime:
+        """When it was recorded."""
+        recorded_at: datetime = self.head_recorded_at  # type: ignore[attr-defined]  # by `with_heads`
+        return recorded_at
 
 
 class Identifier(models.Model):

@@ -1,11 +1,11 @@
 """The applier of custody: judges the entries of a batch and writes the projections, inside the append transaction.
 
-Meters take the fast way: their rows are read once, every event is judged in memory, and all is written with a few
-statements a batch. Everything here can be made again from the log by `rebuild`, which calls the same
-`apply_statements`.
+Meters take the fast way: what the fold remembers of them comes with the heads of their chains, every event is judged
+in memory, and all is written with a few statements a batch. The row of a meter is written only if something that it
+shows has changed. Everything here can be made again from the log by `rebuild`, which calls the same `apply_statements`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ import orjson
 
 from compliance.accounts.models import SigningKey
 from compliance.accounts.projection import registered_signers
-from compliance.custody import bulk, facts, links, profiles, rows, side_chains, vocabulary
+from compliance.custody import bulk, facts, links, meter_memory, profiles, rows, side_chains, vocabulary
 from compliance.custody.facts import Statement, Witnesses
 from compliance.custody.lifecycle import Fact, State, advance, fold, parties_among, profile_of
 from compliance.custody.lifecycle import Violation as Found
@@ -27,8 +27,9 @@ from compliance.ledger.errors import Refused
 METER = "meter:"
 PUBLIC_PREFIX = "mtr_"
 
-_KEPT = ("subject_key", "public_id", "subject", "first_recorded_at", "manufacturer", "meter_type", "profile")
-_MOVING = (
+_BORN = ("subject_key", "manufacturer", "profile")
+_TYPED = ("subject_key", "meter_type")
+_SHOWN = (
     "subject_key",
     "claimed_state",
     "assured_state",
@@ -39,21 +40,17 @@ _MOVING = (
     "seal_state",
     "data_state",
     "trust",
-    "last_seq",
-    "last_type",
-    "last_occurred_at",
-    "last_recorded_at",
-    "violation_count",
-    "memory",
 )
-_decode = msgspec.json.Decoder(State).decode
+_ROW = ("public_id", "subject", "first_recorded_at", "violation_count", "meter_type", *_BORN, *_SHOWN[1:])
+
+
 _VISIBILITY = ("subject_key", "organisation", "from_seq", "to_seq", "last_seen")
 
 
 def apply(context: AppendContext, entries: Sequence[AppendedEntry]) -> None:
     """Project the entries of a batch that is being appended. Raises Refused `batch.reach`."""
     told = statements_of(context, entries)
-    reached = apply_statements(told, read=context.facts, signers=registered_signers(context))
+    reached = apply_statements(told, context.memory, read=context.facts, signers=registered_signers(context))
     if reached > links.MAX_REACH:
         raise Refused(
             "batch.reach",
@@ -72,12 +69,15 @@ def statements_of(context: AppendContext, entries: Sequence[AppendedEntry]) -> l
 
 def apply_statements(
     told: Sequence[Statement],
+    memory: MutableMapping[bytes, bytes],
     *,
     read: dict[bytes, Fact] | None = None,
     signers: Mapping[str, SigningKey] | None = None,
 ) -> int:
     """Project entries of one batch, in order; what they say of types and roles counts for its own meters too.
 
+    `memory` holds what is remembered of each chain of theirs, by its key, empty where that is nothing; there the new
+    memory of meters is put.
     What the events of meters are to the fold is put into `read`, for the appliers that come later. `signers` are rows
     of keys that were read before. Returns how many meters are reached by its events on units, shipments and key
     bundles, each event counted by itself.
@@ -86,7 +86,7 @@ def apply_statements(
     reached = side_chains.apply(others) if others else 0
     if len(others) < len(told):
         meters = [statement for statement in told if statement.subject.startswith(METER)] if others else told
-        _Meters(meters, {} if read is None else read, signers or {}).project()
+        _Meters(meters, memory, {} if read is None else read, signers or {}).project()
     return reached
 
 
@@ -96,13 +96,14 @@ class _Row(msgspec.Struct, gc=False):
     key: bytes
     subject: str
     state: State
+    remembered: bytes  # empty for a new one
     meter_type: str = ""
     last_seq: int = -1
     last_type: str = ""
     last_occurred_at: str = ""
     last_recorded_at: datetime | None = None
-    violation_count: int = 0
-    is_new: bool = True
+    further_violations: int = 0
+    was_typed: bool = False
     was_refolded: bool = False
 
 
@@ -122,8 +123,15 @@ class _Changes:
 class _Meters:
     """The entries of one batch on chains of meters."""
 
-    def __init__(self, told: Sequence[Statement], read: dict[bytes, Fact], signers: Mapping[str, SigningKey]) -> None:
+    def __init__(
+        self,
+        told: Sequence[Statement],
+        memory: MutableMapping[bytes, bytes],
+        read: dict[bytes, Fact],
+        signers: Mapping[str, SigningKey],
+    ) -> None:
         self._told = told
+        self._memory = memory
         self._read = read
         self._words = vocabulary.load()
         self._profiles = profiles.active()
@@ -132,7 +140,7 @@ class _Meters:
         births = [statement for statement in told if statement.type == facts.BIRTH]
         self._registrations = facts.Registrations(births)
         self._linked: dict[tuple[str, int], Fact] = {}
-        self._rows = _load(told)
+        self._rows = _load(told, memory)
         self._aliases = _own_aliases(told, self._rows)
         self._changes = _Changes()
 
@@ -181,9 +189,9 @@ class _Meters:
         row.last_recorded_at = statement.recorded_at
         if event["type"] == facts.BIRTH and row.state.maker == statement.author and not row.meter_type:
             row.meter_type = str(event["data"].get("type_code", ""))
-            row.was_refolded = True
+            row.was_typed = True
         if violations:
-            row.violation_count += len(violations)
+            row.further_violations += len(violations)
             stated = self._causes.get(statement.cause or ("", 0), statement)
             self._changes.violations += rows.violations(statement, violations, key=row.key, stated=stated)
 
@@ -230,7 +238,7 @@ class _Meters:
         self._changes.settled += [
             (statement.seq, row.key, place[0], ordinal) for place, ordinal in sorted(kept.items()) if place not in fresh
         ]
-        row.violation_count += len(fresh - kept.keys()) - len(kept.keys() - fresh)
+        row.further_violations += len(fresh - kept.keys()) - len(kept.keys() - fresh)
         for place, founds in sorted(folded.violations.items()):
             entry = told[place]
             new = [found for found in founds if (entry.seq, found.code, found.detail[: rows.MAX_DETAIL]) not in kept]
@@ -246,17 +254,20 @@ class _Meters:
     def _write(self) -> None:
         changes, self._changes = self._changes, _Changes()
         touched = [row for row in self._rows.values() if row.last_recorded_at is not None]
-        bulk.insert(Meter, (*_KEPT, *_MOVING[1:]), [(*_kept(row), *_moving(row)[1:]) for row in touched if row.is_new])
-        known = [row for row in touched if not row.is_new]
-        bulk.update(Meter, _MOVING, [_moving(row) for row in known], key="subject_key")
-        bulk.update(
-            Meter,
-            ("subject_key", *_KEPT[4:]),
-            [(row.key, *_kept(row)[4:]) for row in known if row.was_refolded],
-            key="subject_key",
-        )
         for row in touched:
-            row.is_new = False
+            self._memory[row.key] = meter_memory.spell(row.state, row.last_type)
+        bulk.insert(Meter, _ROW, [_whole(row) for row in touched if not row.remembered])
+        known = [row for row in touched if row.remembered]
+        moved = [row for row in known if row.remembered != self._memory[row.key] and _shows_something_else(row)]
+        bulk.update(Meter, _SHOWN, [(row.key, *_shown(row.state)) for row in moved], key="subject_key")
+        born = [_born(row) for row in known if row.was_typed or row.was_refolded]
+        bulk.update(Meter, _BORN, born, key="subject_key")
+        typed = [(row.key, row.meter_type) for row in known if row.was_typed]
+        bulk.update(Meter, _TYPED, typed, key="subject_key")
+        _count_violations([row for row in known if row.further_violations])
+        for row in touched:
+            row.remembered, row.further_violations = self._memory[row.key], 0
+            row.was_typed = row.was_refolded = False
         rows.write_identifiers(changes.identifiers)
         rows.write_violations(changes.violations)
         bulk.insert(Visibility, _VISIBILITY, [*changes.opened.values(), *changes.came_and_went])
@@ -272,40 +283,40 @@ class _Meters:
         links.mark_done(changes.links)
 
 
-def _load(told: Sequence[Statement]) -> dict[str, _Row]:
-    """The rows of all meters of the batch; those whose chain begins here are new."""
+def _load(told: Sequence[Statement], memory: Mapping[bytes, bytes]) -> dict[str, _Row]:
+    """All meters of the batch as they are remembered; nothing is remembered of those that are new."""
     rows: dict[str, _Row] = {}
-    known: list[bytes] = []
+    born_again: dict[bytes, _Row] = {}
     for statement in told:
-        if statement.subject not in rows:
-            rows[statement.subject] = _Row(key=statement.key, subject=statement.subject, state=State())
-            if statement.seq > 0:
-                known.append(statement.key)
-    columns = ("subject", "memory", "meter_type", "violation_count")
-    for subject, memory, meter_type, violation_count in bulk.fetch(Meter, columns, key="subject_key", values=known):
-        row = rows[subject]
-        row.state = _decode(memory)
-        row.meter_type, row.violation_count, row.is_new = meter_type, violation_count, False
+        row = rows.get(statement.subject)
+        if row is None:
+            remembered = memory[statement.key]
+            state = meter_memory.read(remembered).state if remembered else State()
+            row = rows[statement.subject] = _Row(statement.key, statement.subject, state, remembered)
+        if row.remembered and statement.type == facts.BIRTH:
+            born_again[row.key] = row
+    if born_again:
+        for key, meter_type in bulk.fetch(Meter, _TYPED, key="subject_key", values=list(born_again)):
+            born_again[key].meter_type = meter_type
     return rows
 
 
-def _kept(row: _Row) -> bulk.Row:
-    state = row.state
-    return (
-        row.key,
-        PUBLIC_PREFIX + row.key.hex(),
-        row.subject,
-        row.last_recorded_at,
-        state.maker or "",
-        row.meter_type,
-        state.profile,
-    )
+def _whole(row: _Row) -> bulk.Row:
+    public_id = PUBLIC_PREFIX + row.key.hex()
+    beside = (public_id, row.subject, row.last_recorded_at, row.further_violations, row.meter_type)
+    return (*beside, *_born(row), *_shown(row.state))
 
 
-def _moving(row: _Row) -> bulk.Row:
-    state = row.state
+def _born(row: _Row) -> bulk.Row:
+    return row.key, row.state.maker or "", row.state.profile
+
+
+def _shows_something_else(row: _Row) -> bool:
+    return _shown(meter_memory.read(row.remembered).state) != _shown(row.state)
+
+
+def _shown(state: State) -> tuple[str, ...]:
     return (
-        row.key,
         state.claimed,
         state.assured,
         state.holder or "",
@@ -315,12 +326,14 @@ def _moving(row: _Row) -> bulk.Row:
         state.seal_state,
         state.data_state,
         state.trust,
-        row.last_seq,
-        row.last_type,
-        row.last_occurred_at,
-        row.last_recorded_at,
-        row.violation_count,
-        msgspec.json.encode(state).decode(),
+    )
+
+
+def _count_violations(rows: Sequence[_Row]) -> None:
+    columns = ("subject_key", "violation_count")
+    counted = dict(bulk.fetch(Meter, columns, key="subject_key", values=[row.key for row in rows])) if rows else {}
+    bulk.update(
+        Meter, columns, [(row.key, counted[row.key] + row.further_violations) for row in rows], key="subject_key"
     )
 
 
@@ -350,7 +363,7 @@ def _own_aliases(told: Sequence[Statement], rows: Mapping[str, _Row]) -> dict[st
     named = {
         rows[statement.subject].key
         for statement in told
-        if "identifiers" in statement.data and not rows[statement.subject].is_new
+        if "identifiers" in statement.data and rows[statement.subject].remembered
     }
     found: dict[str, set[str]] = {}
     if named:

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import connection, models, transaction
 
-from compliance.custody import links, projection
+from compliance.custody import links, meter_memory, projection
 from compliance.custody.facts import Statement, read_entries
 from compliance.custody.models import PROJECTIONS
 from compliance.ledger.fsck import Problem
@@ -47,7 +47,9 @@ def rebuild(*, progress: Callable[[int, int], None] | None = None) -> Rebuilt:
     _keep_appends_out()
     for table in _tables():
         table._default_manager.all().delete()
-    batches, entries = _replay(progress)
+    with meter_memory.made_anew():
+        batches, entries = _replay(progress)
+        meter_memory.take_over()
     if links.is_behind():
         links.ring()
     rows = {table._meta.db_table: table._default_manager.count() for table in _tables()}
@@ -64,9 +66,15 @@ def compare() -> Iterator[Problem]:
 @contextmanager
 def replayed() -> Iterator[Callable[[], list[Problem]]]:
     """The projections made again beside the standing ones; gives a function that says what differs at that moment."""
-    with _hidden_tables() as (standing, made):
+    with _hidden_tables() as (standing, made), meter_memory.made_anew():
         _replay(None)
-        yield lambda: [problem for table in _tables() for problem in _differences(table, standing, made)]
+        yield lambda: [
+            *(problem for table in _tables() for problem in _differences(table, standing, made)),
+            *(
+                Problem(CODE, f"ledger_head {key.hex()}", f"memory is {there!r}, by the log {true!r}")
+                for key, there, true in meter_memory.differences(MAX_PROBLEMS)
+            ),
+        ]
 
 
 def _tables() -> list[Table]:
@@ -87,7 +95,8 @@ def _replay(progress: Callable[[int, int], None] | None) -> tuple[int, int]:
         for done, batch in enumerate(order, start=1):
             told = read_entries(list(Entry.objects.filter(batch=batch).order_by("index")))
             entries += len(told)
-            projection.apply_statements(told)
+            with meter_memory.of({statement.key for statement in told}) as memory:
+                projection.apply_statements(told, memory)
             for replay, _ in _further:
                 replay(told)
             if progress is not None:

@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce
 
 from compliance.accounts import policy
 from compliance.accounts.policy import Actor, Reach
-from compliance.custody import facts, links, profiles, rows, vocabulary, words
+from compliance.custody import facts, links, meter_memory, profiles, rows, vocabulary, words
 from compliance.custody.facts import Statement
 from compliance.custody.lifecycle import Fact, Signer, State, advance, fold, profile_of
 from compliance.custody.lifecycle import Violation as Found
@@ -127,9 +127,9 @@ def meters_visible_to(actor: Actor) -> QuerySet[Meter]:
     """Meters whose custody the actor's organisations share or shared. Cut each with `as_seen_by` before it is shown."""
     match policy.reach(actor, ACTION):
         case Reach.ALL:
-            return Meter.objects.all()
+            return Meter.objects.with_heads()
         case Reach.OWN:
-            return Meter.objects.filter(Exists(_intervals(_organisations(actor))))
+            return Meter.objects.with_heads().filter(Exists(_intervals(_organisations(actor))))
     return Meter.objects.none()
 
 
@@ -378,7 +378,9 @@ def _violations_of(actor: Actor, key: OuterRef | None = None) -> QuerySet[Violat
 
 
 def _cut(meters: list[Meter], actor: Actor) -> list[Meter]:
-    """Put former parties back to what they saw last."""
+    """Say of each what happened last, and put former parties back to what they saw last."""
+    for found in meters:
+        found.last_type = meter_memory.last_type(found.head_memory)  # type: ignore[attr-defined]  # by `with_heads`
     if policy.reach(actor, ACTION) == Reach.ALL:
         return meters
     keys = [meter.subject_key for meter in meters]

@@ -12,7 +12,8 @@ from compliance.evidence.intake import IncomingFile, TakenFile
 from compliance.evidence.manifest import Manifest, log_data, log_files, manifest_of
 from compliance.evidence.models import Evidence, EvidenceFile, EvidenceLink, LinkKind, State
 from compliance.jobs import clock, failpoints
-from compliance.ledger import append
+from compliance.ledger import platform_log
+from compliance.ledger.transactions import unit_of_work
 from compliance.proof.errors import ProofError
 from compliance.proof.subject import parse as parse_subject
 
@@ -63,7 +64,7 @@ def submit_evidence(
     return _record(manifest, by=by, taken=taken)
 
 
-@append.unit_of_work()
+@unit_of_work()
 def _record(manifest: Manifest, *, by: Person | ApiKey, taken: Sequence[TakenFile]) -> Evidence:
     digest = manifest.digest
     same = Evidence.objects.filter(organisation_id=manifest.organisation, manifest_sha256=digest).exclude(
@@ -72,7 +73,7 @@ def _record(manifest: Manifest, *, by: Person | ApiKey, taken: Sequence[TakenFil
     if (existing := same.first()) is not None:
         return existing
     received_at = clock.now()
-    with append.platform_batch(actor=by.actor) as log:
+    with platform_log.platform_batch(actor=by.actor) as log:
         evidence = Evidence.objects.create(
             organisation_id=manifest.organisation,
             kind=manifest.kind,
@@ -113,7 +114,7 @@ def _record(manifest: Manifest, *, by: Person | ApiKey, taken: Sequence[TakenFil
     return evidence
 
 
-@append.unit_of_work()
+@unit_of_work()
 def accept_evidence(*, evidence: Evidence, reviewer: Person, reason: str) -> Evidence:
     """Accept `evidence` for the record. From here on neither its files nor its links can change, and it cannot go.
 
@@ -132,14 +133,14 @@ def accept_evidence(*, evidence: Evidence, reviewer: Person, reason: str) -> Evi
     return _decide(locked, reviewer, State.ACCEPTED, "evidence.accepted", reason)
 
 
-@append.unit_of_work()
+@unit_of_work()
 def return_evidence(*, evidence: Evidence, reviewer: Person, reason: str) -> Evidence:
     """Send `evidence` back to whoever submitted it, with the reason. Raises as `accept_evidence`."""
     locked = _locked_for_review(evidence, reviewer, "evidence.return")
     return _decide(locked, reviewer, State.RETURNED, "evidence.returned", reason)
 
 
-@append.unit_of_work()
+@unit_of_work()
 def supersede_evidence(*, evidence: Evidence, successor: Evidence, reviewer: Person, reason: str) -> Evidence:
     """Let the accepted `successor` stand in for the accepted `evidence`, which stays readable.
 
@@ -153,7 +154,7 @@ def supersede_evidence(*, evidence: Evidence, successor: Evidence, reviewer: Per
         raise WrongState("only accepted evidence can be superseded, and only by other accepted evidence")
     if successor.organisation_id != locked.organisation_id:
         raise WrongState("evidence is superseded by evidence of the same organisation")
-    with append.platform_batch(actor=reviewer.actor) as log:
+    with platform_log.platform_batch(actor=reviewer.actor) as log:
         Evidence.objects.all().move(
             locked.pk, start=State.ACCEPTED, end=State.SUPERSEDED, superseded_by_id=successor.pk
         )
@@ -187,7 +188,7 @@ def _check_duties(evidence: Evidence, reviewer: Person) -> None:
 def _decide(evidence: Evidence, reviewer: Person, end: State, event_type: str, reason: str) -> Evidence:
     _check_reason(reason)
     decided_at = clock.now()
-    with append.platform_batch(actor=reviewer.actor) as log:
+    with platform_log.platform_batch(actor=reviewer.actor) as log:
         Evidence.objects.all().move(
             evidence.pk,
             start=State.SUBMITTED,

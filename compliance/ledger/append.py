@@ -1,9 +1,9 @@
 """Appending a signed batch: the only write of the ledger.
 
-One transaction: batch row, new heads, locks in the order of the subject keys, signing keys, entries, heads, the
-appliers of other rooms, receipt, outbox. Either all of it commits or nothing was ever there; the receipt leaves after
-the commit. The batch was read, verified and judged before; here only what other batches may have changed meanwhile is
-looked at again. docs/ledger.md tells the life of an entry step by step.
+One transaction: batch row, locks in the order of the subject keys, signing keys, entries in that order too, the
+appliers of other rooms, heads, receipt, outbox. Either all of it commits or nothing was ever there; the receipt leaves
+after the commit. The batch was read, verified and judged before; here only what other batches may have changed
+meanwhile is looked at again. docs/ledger.md tells the life of an entry step by step.
 """
 
 import hashlib
@@ -13,27 +13,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, Final
-from uuid import uuid4
 
 import msgspec
 from django.conf import settings
+from django.db import IntegrityError
 
 from compliance.jobs import clock
 from compliance.jobs.failpoints import reach
 from compliance.ledger import clock_guard, keys, store
-from compliance.ledger.errors import ChainsNotBegun, Conflict, Refused
+from compliance.ledger.errors import Conflict, Refused, WrongAboutChains
 from compliance.ledger.models import Batch, Entry, Receipt
 from compliance.ledger.store import ChainHead, EntryRows, KnownEvent
 from compliance.ledger.transactions import unit_of_work
-from compliance.proof import batch as batch_format
 from compliance.proof import entry as entry_format
 from compliance.proof import receipt as receipt_format
 from compliance.proof.canonical import encode
-from compliance.proof.keys import SigningKey
 from compliance.proof.layout import MAX_ENTRY_BYTES
 from compliance.proof.merkle import leaf_hash
-from compliance.proof.subject import PLATFORM, key_of
+from compliance.proof.subject import key_of
 from compliance.proof.times import format_time
 
 __all__ = [
@@ -42,12 +41,10 @@ __all__ = [
     "AppendedEntry",
     "IncomingBatch",
     "IncomingEvent",
-    "PlatformLog",
     "append_batch",
     "event_key",
     "event_keys",
     "hooks",
-    "platform_batch",
     "register_applier",
     "register_lock",
     "run_appliers",
@@ -75,8 +72,8 @@ class IncomingEvent(msgspec.Struct, frozen=True, gc=False):
 class IncomingBatch:
     """A batch whose envelope and signatures were verified.
 
-    `event_hashes` are those of all its events in order; `events`, in order too, those to append. `begun` may hold keys
-    of chains that have entries, or are likely to: the append does not look whether they have to be made.
+    `event_hashes` are those of all its events in order; `events`, in order too, those to append. `begun` holds keys of
+    chains that are taken to have entries, `new` of such that are taken to have none: the append tells if that is wrong.
     """
 
     batch_id: str
@@ -88,6 +85,7 @@ class IncomingBatch:
     event_hashes: tuple[bytes, ...]
     events: Sequence[IncomingEvent]
     begun: frozenset[bytes] = frozenset()
+    new: frozenset[bytes] = frozenset()
 
 
 class AppendedEntry(msgspec.Struct, gc=False):
@@ -113,7 +111,9 @@ class AppendContext:
     """What holds for all entries of a batch.
 
     `held` is what the lock hooks hold for the batch, by their own names. `facts`, by the hash of an entry, is what an
-    applier read out of it: those that run later need not read again.
+    applier read out of it: those that run later need not read again. `memory`, by the key of a chain that the batch
+    moves, is what is remembered of it; the applier of the room whose chain it is puts there what is to be kept with the
+    new head.
     """
 
     batch_id: str
@@ -123,6 +123,7 @@ class AppendContext:
     recorded_at: datetime
     held: Mapping[str, Any] = field(default_factory=dict)
     facts: dict[bytes, Any] = field(default_factory=dict)
+    memory: dict[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,8 @@ def append_batch(batch: IncomingBatch, *, refused: Mapping[int, str] | None = No
 
     A batch that is on record is answered as it was then. Raises Conflict for the same payload under other signatures,
     an event id with other content or a `prev_hint` that moved, Refused for what hooks and appliers refuse. Raises all
-    that it can find at once: see `Refused.problems`. Raises ChainsNotBegun if one of `batch.begun` has no entry.
+    that it can find at once: see `Refused.problems`. Raises WrongAboutChains if one of `batch.begun` has no entry,
+    or one of `batch.new` has.
     """
     work = _Work.of(batch, refused or {})
     for race in range(MAX_SPARED_RACES):
@@ -252,8 +254,8 @@ def _append(work: _Work, *, look_up: bool) -> Appended:
     reach("ledger.append.batch")
     keys = sorted(set(work.chain_keys))
     locked, newest = statements.lock_heads(keys)
-    if not batch.begun <= locked.keys():
-        raise ChainsNotBegun
+    if not (batch.begun.intersection(keys) <= locked.keys() and batch.new.isdisjoint(locked)):
+        raise WrongAboutChains
     heads = {key: locked.get(key) or ChainHead(key, BEFORE_FIRST, b"") for key in keys}
     reach("ledger.append.locked")
     held: dict[str, Any] = {}
@@ -264,28 +266,39 @@ def _append(work: _Work, *, look_up: bool) -> Appended:
     recorded_at = _take_time(newest, floors)
     entries, rows, touched = _build(work, fresh, heads, recorded_at)
     if entries:
-        made = [head for head in touched if head.key not in locked]
-        moved = [head for head in touched if head.key in locked]
-        if made and not statements.add_heads(made, recorded_at):
-            raise _OvertakenByAnother
-        reach("ledger.append.new_heads")
         if not statements.claim_event_keys(
             keys=[work.event_keys[position] for position in fresh],
             event_hashes=[entry.event_hash for entry in entries],
-            subjects=rows.subjects,
-            seqs=rows.seqs,
+            subjects=[entry.key for entry in entries],
+            seqs=[entry.seq for entry in entries],
         ):
             raise _OvertakenByAnother
         reach("ledger.append.event_keys")
-        statements.insert_entries(rows)
+        try:
+            statements.insert_entries(rows)
+        except IntegrityError:
+            if len(locked) == len(touched):  # only a chain that begins here can be begun by another meanwhile
+                raise
+            raise _OvertakenByAnother from None
         reach("ledger.append.entries")
+        memory = {head.key: head.memory for head in touched}
+        run_appliers(
+            AppendContext(
+                batch.batch_id, batch.author, batch.issuer, batch.signers, recorded_at, held=held, memory=memory
+            ),
+            entries,
+        )
+        reach("ledger.append.applied")
+        for head in touched:
+            head.memory = memory[head.key]
+        made = [head for head in touched if head.key not in locked]
+        if made and not statements.add_heads(made, recorded_at):
+            raise _OvertakenByAnother
+        reach("ledger.append.new_heads")
+        moved = [head for head in touched if head.key in locked]
         if moved:
             statements.move_heads(moved, recorded_at)
         reach("ledger.append.heads")
-        run_appliers(
-            AppendContext(batch.batch_id, batch.author, batch.issuer, batch.signers, recorded_at, held), entries
-        )
-        reach("ledger.append.applied")
         statements.queue(rows.batch, recorded_at)
     spelled = _spell(entries, recorded_at)
     receipt = _sign_receipt(work, spelled, duplicates, recorded_at)
@@ -360,12 +373,16 @@ def _take_time(newest: datetime, floors: Sequence[datetime]) -> datetime:
 def _build(
     work: _Work, fresh: Sequence[int], heads: Mapping[bytes, ChainHead], recorded_at: datetime
 ) -> tuple[list[AppendedEntry], EntryRows, list[ChainHead]]:
-    """The entries of the events at `fresh`, their rows, and the heads they move, already moved, sorted by key."""
+    """The entries of the events at `fresh`, their rows, and the heads they move, already moved, sorted by key.
+
+    Where chains begin, the rows are in the order of their keys, too: two batches that begin the same ones wait for each
+    other at most one way.
+    """
     batch_id, author, events = work.batch.batch_id, work.batch.author, work.batch.events
     template = entry_format.Template(batch_id=batch_id, recorded_at=format_time(recorded_at))
+    begins = any(head.seq == BEFORE_FIRST for head in heads.values())
     salts = os.urandom(entry_format.SALT_BYTES * len(fresh))
     entries: list[AppendedEntry] = []
-    subjects: list[bytes] = []
     touched: dict[bytes, ChainHead] = {}
     for position, salt_at in zip(fresh, range(0, len(salts), entry_format.SALT_BYTES), strict=True):
         event = events[position]
@@ -386,7 +403,6 @@ def _build(
                 "event.size", f"as an entry it has {len(body)} bytes, at most {MAX_ENTRY_BYTES} fit", index=event.index
             )
         head.seq, head.hash = seq, leaf_hash(body)
-        subjects.append(key)
         entries.append(
             AppendedEntry(
                 event.index,
@@ -404,15 +420,16 @@ def _build(
                 batch_id,
             )
         )
+    ordered = sorted(entries, key=attrgetter("key")) if begins else entries
     rows = EntryRows(
         batch=bytes.fromhex(batch_id),
         recorded_at=recorded_at,
-        subjects=subjects,
-        seqs=[entry.seq for entry in entries],
-        prevs=[entry.prev for entry in entries],
-        hashes=[entry.hash for entry in entries],
-        bodies=[entry.body for entry in entries],
-        indexes=[entry.index for entry in entries],
+        subjects=[entry.key for entry in ordered],
+        seqs=[entry.seq for entry in ordered],
+        prevs=[entry.prev for entry in ordered],
+        hashes=[entry.hash for entry in ordered],
+        bodies=[entry.body for entry in ordered],
+        indexes=[entry.index for entry in ordered],
     )
     return entries, rows, [touched[key] for key in sorted(touched)]
 
@@ -494,99 +511,4 @@ def _replay(batch: IncomingBatch) -> Appended:
         True,
         receipt.envelope,
         encode(payload["entries"])[1:-1],
-    )
-
-
-@dataclass(slots=True)
-class PlatformLog:
-    """Collects what the platform has to say in one batch. `appended` is None until the block has ended, or without
-    a word.
-    """
-
-    actor: Mapping[str, str]
-    keys: Sequence[SigningKey] = ()
-    appended: Appended | None = None
-    _events: list[dict[str, Any]] = field(default_factory=list)
-
-    def record(
-        self,
-        subject: str,
-        type: str,  # noqa: A002 (the format's word)
-        data: Mapping[str, Any],
-        *,
-        occurred_at: datetime | None = None,
-        evidence: Sequence[Mapping[str, Any]] | None = None,
-        corrects: bytes | None = None,
-    ) -> None:
-        """Say that `type` happened to `subject`."""
-        event: dict[str, Any] = {
-            "v": 1,
-            "id": str(uuid4()),
-            "type": type,
-            "schema": 1,
-            "subject": subject,
-            "occurred_at": format_time(occurred_at or clock.now()),
-            "actor": dict(self.actor),
-            "data": dict(data),
-        }
-        if evidence:
-            event["evidence"] = [dict(file) for file in evidence]
-        if corrects is not None:
-            event["corrects"] = corrects.hex()
-        self._events.append(event)
-
-    def _append(self) -> None:
-        if self._events:
-            self.appended = append_batch(sign_for_platform(self._events, signing_keys=self.keys))
-
-
-@contextmanager
-def platform_batch(*, actor: Mapping[str, str], keys: Sequence[SigningKey] = ()) -> Iterator[PlatformLog]:
-    """A transaction whose decisions become one batch of the platform, signed when the block ends without an exception.
-
-    Reading and deciding belong inside the block, so that decision and entry commit together. `keys` are given where
-    the platform's present key does not sign alone.
-    """
-    with unit_of_work():
-        log = PlatformLog(actor, keys)
-        yield log
-        log._append()
-
-
-def sign_for_platform(
-    events: Sequence[dict[str, Any]],
-    *,
-    on_behalf_of: str | None = None,
-    credential: str | None = None,
-    signing_keys: Sequence[SigningKey] = (),
-) -> IncomingBatch:
-    """A batch of issuer `platform` over `events`, each going to the chain of the subject it names.
-
-    With `on_behalf_of` and `credential` the platform vouches for events that an organisation sent unsigned.
-    """
-    signers = sorted(signing_keys or [keys.platform_key()], key=lambda key: key.public.keyid)
-    signed = batch_format.build(
-        events=events,
-        log=settings.METERPROOF["ORIGIN"],
-        issuer=PLATFORM,
-        source=PLATFORM,
-        sequence=None,
-        created=clock.now(),
-        keys=signers,
-        on_behalf_of=on_behalf_of,
-        credential=credential,
-    )
-    hashes = tuple(leaf_hash(line) for line in signed.event_lines)
-    return IncomingBatch(
-        batch_id=signed.batch_id,
-        payload_sha256=hashlib.sha256(encode(signed.payload)).digest(),
-        envelope=signed.envelope,
-        author=on_behalf_of or PLATFORM,
-        issuer=PLATFORM,
-        signers=tuple(key.public.keyid for key in signers),
-        event_hashes=hashes,
-        events=[
-            IncomingEvent(index, event, line, hash_, event["subject"])
-            for index, (event, line, hash_) in enumerate(zip(events, signed.event_lines, hashes, strict=True))
-        ],
     )

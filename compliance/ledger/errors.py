@@ -32,8 +32,10 @@ class Conflict(Refused):
     """What was recorded before stands against it: HTTP 409."""
 
 
-class ChainsNotBegun(Exception):
-    """Chains that a caller took for begun have no entry. Nothing was recorded; ask for them, and append again."""
+class WrongAboutChains(Exception):
+    """A chain that a caller took for begun has no entry, or one that he took for new has some. Nothing was recorded;
+    ask for them, and append again.
+    """
 
 
 class LedgerError(Exception):

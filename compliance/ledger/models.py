@@ -153,12 +153,17 @@ class Anchoring(models.Model):
 
 
 class Head(models.Model):
-    """Last entry of a chain, and the row that is locked to append to it. `seq` is -1 before the first entry."""
+    """Last entry of a chain, and the row that is locked to append to it. `seq` is -1 before the first entry.
+
+    `memory` belongs to the room whose chain it is: what it must remember of the chain to judge the next entry. Empty if
+    no room keeps one. It can be made again from the entries, and the room compares it with them in an fsck.
+    """
 
     subject = BytesField(primary_key=True, max_length=SUBJECT_KEY_BYTES)
     seq = models.IntegerField()
     hash = BytesField(max_length=HASH_BYTES)
     recorded_at = models.DateTimeField()
+    memory = BytesField(default=b"")
 
     class Meta:
         db_table = "ledger_head"

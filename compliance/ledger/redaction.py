@@ -13,9 +13,9 @@ from django.conf import settings
 from django.db import ProgrammingError, transaction
 
 from compliance.ledger import guards, mirror, selectors, signer, tiles
-from compliance.ledger.append import platform_batch
 from compliance.ledger.errors import LedgerError, Refused
 from compliance.ledger.models import Entry
+from compliance.ledger.platform_log import platform_batch
 from compliance.proof import subject as subjects
 from compliance.proof.errors import ProofError
 from compliance.proof.event import NEVER_REDACTED

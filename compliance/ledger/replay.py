@@ -136,9 +136,12 @@ def _write_batch(folder: Path, batch: str, rows: Sequence[tuple[bytes, dict[str,
             indexes=[entry.index for entry in entries],
         )
     )
+    memory = {key: heads[key].memory for key in chains}
+    run_appliers(AppendContext(batch, author, payload["issuer"], signers, recorded_at, memory=memory), entries)
+    for key, remembered in memory.items():
+        heads[key].memory = remembered
     statements.add_heads([heads[key] for key in chains if key not in locked], recorded_at)
     statements.move_heads(list(locked.values()), recorded_at)
-    run_appliers(AppendContext(batch, author, payload["issuer"], signers, recorded_at), entries)
     Receipt.objects.create(batch=batch_id, first=0, envelope=_receipt(batch, hashes, entries, recorded_at))
 
 

@@ -16,10 +16,10 @@ from django.db import connection
 
 from compliance.jobs import clock
 from compliance.ledger import backup, dumps, integrate, publish, signer, startup
-from compliance.ledger.append import platform_batch
 from compliance.ledger.backup import Manifest
 from compliance.ledger.errors import LedgerError, StateRefused
 from compliance.ledger.models import Checkpoint, LogState
+from compliance.ledger.platform_log import platform_batch
 from compliance.ledger.replay import RESTORED, replay
 from compliance.ledger.setup import PLATFORM_ACTOR
 from compliance.ledger.signer import Signed

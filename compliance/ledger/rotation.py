@@ -18,9 +18,10 @@ from django.conf import settings
 from compliance.jobs import clock
 from compliance.jobs.failpoints import reach
 from compliance.ledger import clock_guard, integrate, key_history, keys, proofs, publish, selectors, setup
-from compliance.ledger.append import Appended, platform_batch
+from compliance.ledger.append import Appended
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.keys import Reference
+from compliance.ledger.platform_log import platform_batch
 from compliance.ledger.setup import PLATFORM_ACTOR
 from compliance.proof import subject as subjects
 from compliance.proof.keys import PublicKey

@@ -13,9 +13,10 @@ from django.conf import settings
 from compliance.jobs import clock
 from compliance.jobs.failpoints import reach
 from compliance.ledger import clock_guard, files, key_history, keys, post_quantum_key, witnesses
-from compliance.ledger.append import Appended, PlatformLog, platform_batch
+from compliance.ledger.append import Appended
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.models import LogState
+from compliance.ledger.platform_log import PlatformLog, platform_batch
 from compliance.proof import merkle, trust
 from compliance.proof import subject as subjects
 from compliance.proof.log_keys import LogKeys

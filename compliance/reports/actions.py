@@ -13,7 +13,7 @@ from compliance.frameworks.models import Framework
 from compliance.frameworks.selectors import framework
 from compliance.jobs import clock, failpoints
 from compliance.jobs.actions import enqueue
-from compliance.ledger.append import platform_batch
+from compliance.ledger.platform_log import platform_batch
 from compliance.ledger.transactions import unit_of_work
 from compliance.reports.models import Kind, Report, SealStatus, State
 

@@ -15,9 +15,10 @@ from django.test.utils import CaptureQueriesContext
 from compliance.jobs import clock
 from compliance.jobs.models import SignOfLife
 from compliance.ledger import append, clock_guard, integrate, keys, selectors
-from compliance.ledger.append import AppendContext, AppendedEntry, IncomingBatch, append_batch, platform_batch
-from compliance.ledger.errors import ChainsNotBegun, ClockJumped, Conflict, NoLog, Refused
+from compliance.ledger.append import AppendContext, AppendedEntry, IncomingBatch, append_batch
+from compliance.ledger.errors import ClockJumped, Conflict, NoLog, Refused, WrongAboutChains
 from compliance.ledger.models import Batch, Entry, EventKey, Head, Pending, Receipt
+from compliance.ledger.platform_log import platform_batch
 from compliance.ledger.setup import PLATFORM_ACTOR
 from compliance.proof import dsse, merkle, receipt
 from compliance.proof.keys import PrivateKey
@@ -206,11 +207,39 @@ def test_a_chain_that_was_taken_for_begun_and_is_not_records_nothing(factory: Fa
     factory.send([factory.event(meter(1))])
     batch = received(factory.sign([factory.event(meter(1)), factory.event(meter(2))]))
     before = Head.objects.count(), Entry.objects.count(), Batch.objects.count()
-    with pytest.raises(ChainsNotBegun):
+    with pytest.raises(WrongAboutChains):
         append_batch(replace(batch, begun=frozenset({key_of(meter(1)), key_of(meter(2))})))
     assert (Head.objects.count(), Entry.objects.count(), Batch.objects.count()) == before
     appended = append_batch(replace(batch, begun=frozenset({key_of(meter(1))})))
     assert [entry.seq for entry in appended.entries] == [1, 0]
+
+
+def test_a_chain_that_was_taken_for_new_and_is_not_records_nothing(factory: Factory) -> None:
+    factory.send([factory.event(meter(1))])
+    batch = received(factory.sign([factory.event(meter(1)), factory.event(meter(2))]))
+    before = Head.objects.count(), Entry.objects.count(), Batch.objects.count()
+    with pytest.raises(WrongAboutChains):
+        append_batch(replace(batch, new=frozenset({key_of(meter(1)), key_of(meter(2))})))
+    assert (Head.objects.count(), Entry.objects.count(), Batch.objects.count()) == before
+    appended = append_batch(replace(batch, new=frozenset({key_of(meter(2))})))
+    assert [entry.seq for entry in appended.entries] == [1, 0]
+
+
+def test_what_an_applier_puts_into_the_memory_comes_back_with_the_chain(factory: Factory) -> None:
+    seen: list[dict[bytes, bytes]] = []
+
+    def remember(context: AppendContext, entries: Sequence[AppendedEntry]) -> None:
+        seen.append(dict(context.memory))
+        context.memory[entries[0].key] += b"%d" % entries[-1].seq
+
+    with append.hooks(appliers=[("", remember)]):
+        for number in (1, 1, 2):
+            factory.send([factory.event(meter(number))])
+    one, two = key_of(meter(1)), key_of(meter(2))
+    assert seen == [{one: b""}, {one: b"0"}, {two: b""}]
+    assert dict(Head.objects.values_list("subject", "memory")) | {one: b"01", two: b"0"} == dict(
+        Head.objects.values_list("subject", "memory")
+    )
 
 
 def test_time_never_goes_back_within_a_chain(factory: Factory, caplog: pytest.LogCaptureFixture) -> None:

@@ -264,7 +264,7 @@ def test_bytes_are_only_gone_where_an_entry_says_why(drill: Factory) -> None:
     )
     write(row, "body", b"")
     assert "redaction.unexplained" in {problem.code for problem in problems()}
-    from compliance.ledger.append import platform_batch
+    from compliance.ledger.platform_log import platform_batch
 
     with platform_batch(actor=setup.PLATFORM_ACTOR) as log:
         log.record(

@@ -11,7 +11,8 @@ from django.conf import settings
 
 from compliance.jobs import clock
 from compliance.ledger import anchors, fsck
-from compliance.ledger.append import Appended, IncomingBatch, IncomingEvent, append_batch, platform_batch
+from compliance.ledger.append import Appended, IncomingBatch, IncomingEvent, append_batch
+from compliance.ledger.platform_log import platform_batch
 from compliance.ledger.setup import PLATFORM_ACTOR
 from compliance.proof import batch as batch_format
 from compliance.proof.batch import SignedBatch

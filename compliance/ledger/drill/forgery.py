@@ -17,11 +17,11 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from compliance.ledger import integrate, publish, setup, signer, startup
-from compliance.ledger.append import platform_batch
 from compliance.ledger.drill import histories
 from compliance.ledger.drill.trial import follows_from, problems, shown_checkpoint
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.models import Checkpoint, LeafRange
+from compliance.ledger.platform_log import platform_batch
 from compliance.proof import subject as subjects
 from compliance.proof.keys import ED25519, PrivateKey
 

@@ -18,12 +18,13 @@ BEFORE_FIRST_ENTRY: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 class ChainHead(msgspec.Struct, gc=False):
     """A locked chain while a batch is appended: first where it stands, then where it will stand. `seq` -1 is
-    "empty".
+    "empty". `memory` is what the room whose chain it is remembers of it.
     """
 
     key: bytes
     seq: int
     hash: bytes
+    memory: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

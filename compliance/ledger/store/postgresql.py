@@ -13,6 +13,7 @@ from psycopg.types.numeric import Int8BinaryLoader
 from compliance.ledger.store.base import BEFORE_FIRST_ENTRY, Begin, ChainHead, EntryRows, KnownEvent
 from compliance.ledger.store.packed import (
     POSTGRES_EPOCH,
+    ByteaArray,
     Int4Array,
     KeyArray,
     microseconds,
@@ -28,23 +29,25 @@ _CLAIM_BATCH: Final = (
     "ON CONFLICT DO NOTHING"
 )
 _ADD_HEADS: Final = (
-    "INSERT INTO ledger_head (subject, seq, hash, recorded_at) "
-    "SELECT u.key, u.seq, u.hash, %s FROM unnest(%s, %s, %s) u(key, seq, hash) ON CONFLICT DO NOTHING"
+    "INSERT INTO ledger_head (subject, seq, hash, memory, recorded_at) "
+    "SELECT u.key, u.seq, u.hash, u.memory, %s FROM unnest(%s, %s, %s, %s) u(key, seq, hash, memory) "
+    "ON CONFLICT DO NOTHING"
 )
 _WITHOUT_ENTRIES: Final = (
     "SELECT u.key FROM unnest(%s) u(key) "
     "WHERE NOT EXISTS (SELECT 1 FROM ledger_head h WHERE h.subject = u.key AND h.seq >= 0)"
 )
 _LOCK_HEADS: Final = (
-    "SELECT subject, seq, hash, recorded_at FROM ledger_head WHERE subject = ANY(%s) ORDER BY subject FOR UPDATE"
+    "SELECT subject, seq, hash, memory, recorded_at FROM ledger_head WHERE subject = ANY(%s) "
+    "ORDER BY subject FOR UPDATE"
 )
 _KNOWN_EVENTS: Final = "SELECT key, event_hash, subject, seq FROM ledger_event_key WHERE key = ANY(%s)"
 _COPY_EVENT_KEYS: Final = "COPY ledger_event_key (key, event_hash, subject, seq) FROM STDIN (FORMAT binary)"
 COPY_COLUMNS: Final = 'recorded_at, batch, "index", seq, subject, hash, prev, body'
 _COPY_ENTRIES: Final = f"COPY ledger_entry ({COPY_COLUMNS}) FROM STDIN (FORMAT binary)"
 _MOVE_HEADS: Final = (
-    "UPDATE ledger_head h SET seq = u.seq, hash = u.hash, recorded_at = %s "
-    "FROM unnest(%s, %s, %s) u(key, seq, hash) WHERE h.subject = u.key"
+    "UPDATE ledger_head h SET seq = u.seq, hash = u.hash, memory = u.memory, recorded_at = %s "
+    "FROM unnest(%s, %s, %s, %s) u(key, seq, hash, memory) WHERE h.subject = u.key"
 )
 
 _QUEUE: Final = "INSERT INTO ledger_pending (batch, recorded_at) VALUES (%s, %s)"
@@ -122,14 +125,13 @@ class PostgresStore:
             opened.adapters.register_loader("timestamptz", Int8BinaryLoader)
             opened.execute(_LOCK_HEADS, (KeyArray(keys),))
             rows = opened.fetchall()
-        newest = max((row[3] for row in rows), default=microseconds(BEFORE_FIRST_ENTRY))
-        return {row[0]: ChainHead(*row[:3]) for row in rows}, POSTGRES_EPOCH + timedelta(microseconds=newest)
+        newest = max((row[4] for row in rows), default=microseconds(BEFORE_FIRST_ENTRY))
+        return {row[0]: ChainHead(*row[:4]) for row in rows}, POSTGRES_EPOCH + timedelta(microseconds=newest)
 
     def add_heads(self, heads: Sequence[ChainHead], recorded_at: datetime) -> bool:
         """In the order of their keys: two batches on crossing new chains wait for each other at most one way."""
-        keys, seqs, hashes = _arrays_of(heads)
         with preparing_cursor(self._wrapper) as opened:
-            opened.execute(_ADD_HEADS, (recorded_at, keys, seqs, hashes))
+            opened.execute(_ADD_HEADS, (recorded_at, *_arrays_of(heads)))
             return opened.rowcount == len(heads)
 
     def known_events(self, keys: Sequence[bytes]) -> dict[bytes, KnownEvent]:
@@ -156,9 +158,8 @@ class PostgresStore:
 
     def move_heads(self, heads: Sequence[ChainHead], recorded_at: datetime) -> None:
         """One UPDATE from packed arrays."""
-        keys, seqs, hashes = _arrays_of(heads)
         with preparing_cursor(self._wrapper) as opened:
-            opened.execute(_MOVE_HEADS, (recorded_at, keys, seqs, hashes))
+            opened.execute(_MOVE_HEADS, (recorded_at, *_arrays_of(heads)))
             if opened.rowcount != len(heads):
                 raise RuntimeError(f"{len(heads)} heads were locked, {opened.rowcount} moved")
 
@@ -173,9 +174,13 @@ class PostgresStore:
             opened.execute(_INSERT_RECEIPT, (batch, first, envelope))
 
 
-def _arrays_of(heads: Sequence[ChainHead]) -> tuple[KeyArray, Int4Array, KeyArray]:
-    keys = KeyArray([head.key for head in heads])
-    return keys, Int4Array([head.seq for head in heads]), KeyArray([head.hash for head in heads])
+def _arrays_of(heads: Sequence[ChainHead]) -> tuple[KeyArray, Int4Array, KeyArray, ByteaArray]:
+    return (
+        KeyArray([head.key for head in heads]),
+        Int4Array([head.seq for head in heads]),
+        KeyArray([head.hash for head in heads]),
+        ByteaArray([head.memory for head in heads]),
+    )
 
 
 def _encode_event_keys(

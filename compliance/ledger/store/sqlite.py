@@ -72,17 +72,19 @@ class SqliteStore:
 
     def lock_heads(self, keys: Sequence[bytes]) -> tuple[dict[bytes, ChainHead], datetime]:
         """The write lock is the lock."""
-        rows = list(_select_in("SELECT subject, seq, hash, recorded_at FROM ledger_head WHERE subject IN", keys))
-        newest = max((_moment(recorded_at) for _, _, _, recorded_at in rows), default=BEFORE_FIRST_ENTRY)
-        return {key: ChainHead(key, seq, hash_) for key, seq, hash_, _ in rows}, newest
+        rows = list(
+            _select_in("SELECT subject, seq, hash, memory, recorded_at FROM ledger_head WHERE subject IN", keys)
+        )
+        newest = max((_moment(row[4]) for row in rows), default=BEFORE_FIRST_ENTRY)
+        return {row[0]: ChainHead(*row[:4]) for row in rows}, newest
 
     def add_heads(self, heads: Sequence[ChainHead], recorded_at: datetime) -> bool:
         """Under the write lock nobody else makes one."""
         moment = _text(recorded_at)
         with connection.cursor() as cursor:
             cursor.executemany(
-                "INSERT INTO ledger_head (subject, seq, hash, recorded_at) VALUES (%s, %s, %s, %s)",
-                [(head.key, head.seq, head.hash, moment) for head in heads],
+                "INSERT INTO ledger_head (subject, seq, hash, memory, recorded_at) VALUES (%s, %s, %s, %s, %s)",
+                [(head.key, head.seq, head.hash, head.memory, moment) for head in heads],
             )
         return True
 
@@ -124,8 +126,8 @@ class SqliteStore:
         moment = _text(recorded_at)
         with connection.cursor() as cursor:
             cursor.executemany(
-                "UPDATE ledger_head SET seq = %s, hash = %s, recorded_at = %s WHERE subject = %s",
-                [(head.seq, head.hash, moment, head.key) for head in heads],
+                "UPDATE ledger_head SET seq = %s, hash = %s, memory = %s, recorded_at = %s WHERE subject = %s",
+                [(head.seq, head.hash, head.memory, moment, head.key) for head in heads],
             )
 
     def queue(self, batch: bytes, recorded_at: datetime) -> None:

@@ -179,7 +179,7 @@ def _checks() -> tuple[CheckFacts, ...]:
 
 def _custody(proven: Proven, drawn: Sequence[str]) -> CustodyFacts:
     states = dict(Meter.objects.values_list("assured_state").annotate(number=Count("subject_key")))
-    times = Meter.objects.aggregate(first=Min("first_recorded_at"), last=Max("last_recorded_at"))
+    times = Meter.objects.with_heads().aggregate(first=Min("first_recorded_at"), last=Max("head_recorded_at"))
     standing = Violation.objects.filter(settled_seq=None)
     counted = standing.values_list("code").annotate(number=Count("id")).order_by("-number", "code")
     sampled = [_sampled(meter, proven) for meter in Meter.objects.filter(subject__in=drawn).order_by("subject")]

@@ -42,8 +42,8 @@ ORDERS = {
     "state": Order("state", "claimed_state", "State", tie="public_id"),
     "holder": Order("holder", "holder", "Holder", tie="public_id"),
     "violations": Order("violations", "shown_violations", "Record", tie="public_id", descending_first=True),
-    "events": Order("events", "last_seq", "Events", tie="public_id", descending_first=True),
-    "recorded": Order("recorded", "last_recorded_at", "Last event", tie="public_id", descending_first=True),
+    "events": Order("events", "head_seq", "Events", tie="public_id", descending_first=True),
+    "recorded": Order("recorded", "head_recorded_at", "Last event", tie="public_id", descending_first=True),
 }
 NOT_ASSURED = ~Q(claimed_state=F("assured_state"))
 RECORD = {
@@ -158,7 +158,7 @@ def _saved_views() -> dict[str, tuple[str, Q]]:
         "held": ("Quarantined or missing", Q(claimed_state__in=("quarantined", "missing"))),
         "stored": (
             f"Stored over {STORED_TOO_LONG.days} days",
-            Q(claimed_state__in=("received", "accepted"), last_recorded_at__lt=long_ago),
+            Q(claimed_state__in=("received", "accepted"), head_recorded_at__lt=long_ago),
         ),
     }
 
