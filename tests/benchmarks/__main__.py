@@ -70,6 +70,15 @@ def measure(url: str, home: Path, *, batches: int, singles: int) -> list[str]:
     ]
 
 
+def server(url: str) -> str:
+    """Which PostgreSQL it is, and the settings that matter here."""
+    names = ("server_version", "shared_buffers", "max_wal_size", "checkpoint_timeout", "fsync", "synchronous_commit")
+    with psycopg.connect(url) as connection:
+        version, *values = [connection.execute(f"SHOW {name}").fetchone()[0] for name in names]  # type: ignore[index]
+    told = ", ".join(f"{name} {value}" for name, value in zip(names[1:], values, strict=True))
+    return f"PostgreSQL {version} with {told}"
+
+
 def arguments() -> argparse.Namespace:
     """What to measure."""
     parser = argparse.ArgumentParser(prog="./run bench", description="Measurements; nothing is compared or asserted.")
@@ -89,6 +98,7 @@ def main() -> int:
         print("Run ./run bench, or set DATABASE_URL to a PostgreSQL server that may get a database of its own.")
         return 2
     with own_database(url) as own, folder("meterproof-bench-") as home:
+        print(server(own), flush=True)
         if asked.what == "growth":
             for line in growth.measure(own, home, sizes=growth.sizes(quick=asked.quick, full=asked.full)):
                 print(line, flush=True)

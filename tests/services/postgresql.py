@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import psycopg
 from tests.services.process import END_SECONDS, find_program, folder, free_port, running, unprivileged_user
 
 DURABLE = "--durable"
+_MEGABYTE = 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -65,8 +66,8 @@ def programs() -> Path:
 
 
 @contextmanager
-def cluster(*, survives_power_loss: bool = True) -> Iterator[Cluster]:
-    """Make, start and at the end remove a cluster on loopback.
+def cluster(*, survives_power_loss: bool = True, settings: Mapping[str, str] | None = None) -> Iterator[Cluster]:
+    """Make, start and at the end remove a cluster on loopback, with `settings` beside PostgreSQL's own.
 
     With PostgreSQL's default durability, or without waiting for the disk: what was committed then still survives any
     end of its processes, kill -9 included, as the operating system holds it.
@@ -84,6 +85,8 @@ def cluster(*, survives_power_loss: bool = True) -> Iterator[Cluster]:
         )
         command = [binaries / "postgres", "-D", data, "-k", home, "-p", str(port)]
         command += ["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]
+        for name, value in (settings or {}).items():
+            command += ["-c", f"{name}={value}"]
         if not survives_power_loss:
             command += ["-c", "fsync=off", "-c", "full_page_writes=off"]
         with ExitStack() as servers:
@@ -121,15 +124,21 @@ def _answers(port: int) -> bool:
     return True
 
 
+def for_a_big_log() -> dict[str, str]:
+    """The settings that docs/operators/README.md advises, for this machine."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _MEGABYTE
+    return {"shared_buffers": f"{memory // 4}MB", "max_wal_size": "16GB", "checkpoint_timeout": "15min"}
+
+
 def main(command: list[str]) -> int:
     """Run `command` with DATABASE_URL set to a fresh database. Ended from outside, it ends the cluster too.
 
     No test can end the power, and hundreds empty all tables: waiting for the disk was half of their time. What is
-    measured waits for it: `--durable`.
+    measured waits for it, and has the memory that operators are told to give: `--durable`.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     is_durable = command[:1] == [DURABLE]
-    with cluster(survives_power_loss=is_durable) as running_cluster:
+    with cluster(survives_power_loss=is_durable, settings=for_a_big_log() if is_durable else None) as running_cluster:
         environment = {**os.environ, "DATABASE_URL": running_cluster.create("meterproof")}
         return subprocess.run(command[is_durable:], check=False, env=environment).returncode
 
