@@ -75,7 +75,12 @@ def _spelled(seconds: float) -> str:
 
 
 def fill(installation: batch_api.Installation, first: int, last: int) -> None:
-    """Take in all entries of the meters from `first` to before `last`, then integrate and publish them."""
+    """Take in all entries of the meters from `first` to before `last`, then integrate and publish them.
+
+    Then PostgreSQL counts its rows, as it does by itself within a minute: else it plans for the log as it was.
+    """
+    from django.db import connection
+
     from compliance.ledger import integrate, publish
 
     portions = [(number, installation) for number in range(first, last, METERS_A_PORTION)]
@@ -85,6 +90,8 @@ def fill(installation: batch_api.Installation, first: int, last: int) -> None:
             integrate.integrate()
     integrate.integrate()
     publish.publish()
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
 
 
 def _fill_portion(portion: tuple[int, batch_api.Installation]) -> None:
