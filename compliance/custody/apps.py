@@ -16,14 +16,22 @@ class CustodyConfig(AppConfig):
 
     def ready(self) -> None:
         """Project every batch that is appended; load the vocabulary once, so that a contradiction stops the start."""
-        from compliance.custody import profiles, projection, rebuild, tasks, vocabulary  # noqa: F401 (registers the jobs)
+        from compliance.custody import (  # tasks registers the jobs
+            fact_locks,
+            profiles,
+            projection,
+            rebuild,
+            tasks,  # noqa: F401
+            vocabulary,
+        )
         from compliance.ledger import row_security
-        from compliance.ledger.append import register_applier
+        from compliance.ledger.append import register_applier, register_lock
         from compliance.ledger.fsck import register_fsck
         from compliance.ledger.mirror import register_rebuild
 
         vocabulary.load()
         profiles.active()
+        register_lock(fact_locks.hold_facts)
         register_applier("", projection.apply)
         register_fsck(rebuild.compare)
         register_rebuild(rebuild.rebuild)
