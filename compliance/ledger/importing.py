@@ -5,8 +5,7 @@ the one in the export. Then rows, projections and files are made, compared by `f
 """
 
 import hashlib
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +15,18 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from compliance.jobs.failpoints import reach
-from compliance.ledger import clock_guard, export, files, fsck, key_history, keys, mirror, signer, tiles
+from compliance.ledger import (
+    clock_guard,
+    export,
+    files,
+    fsck,
+    key_history,
+    keys,
+    mirror,
+    signer,
+    tiles,
+    unfinished_import,
+)
 from compliance.ledger.append import event_key
 from compliance.ledger.errors import LedgerError
 from compliance.ledger.models import (
@@ -87,7 +97,11 @@ class _Checked:
 
 
 def import_log(folder: Path, trust: Path | None = None) -> Imported:
-    """Read the export in `folder` into this empty installation. Raises ImportRefused; then nothing was written."""
+    """Read the export in `folder` into this empty installation. Raises ImportRefused; then nothing was written.
+
+    What an import that was killed has left is taken away first.
+    """
+    unfinished_import.remove_files()
     _require_empty()
     try:
         checked = _check(folder, trust or folder / export.TRUST)
@@ -95,6 +109,7 @@ def import_log(folder: Path, trust: Path | None = None) -> Imported:
         raise ImportRefused(error.code, error.place or str(folder), error.detail) from error
     _require_keys_of_this_log(checked.log_keys)
     new = [path for name in export.TRUST_FILES if not (path := settings.METERPROOF["TRUST_DIR"] / name).exists()]
+    unfinished_import.begin(checked.checkpoint, new)
     try:
         with transaction.atomic():
             batches = _write_rows(checked)
@@ -106,8 +121,10 @@ def import_log(folder: Path, trust: Path | None = None) -> Imported:
             _require_sound()
     except BaseException:
         if not _is_recorded(checked):
-            _remove_files(new)
+            unfinished_import.remove_files()
             raise
+    reach("ledger.import.recorded")
+    unfinished_import.end()
     return Imported(
         checked.checkpoint.size, batches, len(checked.checkpoints), len(checked.stamps), len(checked.evidence)
     )
@@ -439,12 +456,3 @@ def _require_sound() -> None:
         problem = result.problems[0]
         raise ImportRefused(problem.code, problem.place, problem.detail)
     key_history.read()
-
-
-def _remove_files(trust_files: Sequence[Path]) -> None:
-    """What this import wrote into folders that were empty before it, and those of the trust folder that are new."""
-    for path in trust_files:
-        path.unlink(missing_ok=True)
-    shutil.rmtree(tiles.folder(), ignore_errors=True)
-    (settings.METERPROOF["SIGNER_DIR"] / signer.MEMORY).unlink(missing_ok=True)
-    mirror.unmark()

@@ -9,7 +9,7 @@ import logging
 
 from django.conf import settings
 
-from compliance.ledger import clock_guard, guards, rows, signer, tiles, witnesses
+from compliance.ledger import clock_guard, guards, rows, signer, tiles, unfinished_import, witnesses
 from compliance.ledger.errors import StateRefused, WitnessAlarm
 from compliance.ledger.models import Checkpoint as CheckpointRow
 from compliance.ledger.models import LogState
@@ -26,6 +26,7 @@ def verify_state() -> None:
 
     Takes the clock's word for how long the product was off, and reports guards that are down and a witness's alarm.
     """
+    unfinished_import.require_none()
     compare_with_signer()
     if LogState.objects.filter(id=1).exists():
         clock_guard.accept()
