@@ -11,6 +11,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["compliance.jobs"])
 app.conf.beat_schedule = {
     "jobs.tick": {"task": "jobs.tick", "schedule": 1.0, "options": {"expires": 5}},
+    "jobs.tick.waits": {"task": "jobs.tick", "kwargs": {"waits": True}, "schedule": 1.0, "options": {"expires": 5}},
 }
 
 

@@ -32,11 +32,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class PeriodicTask:
-    """A function that one worker at a time calls every `every_seconds`."""
+    """A function that one worker at a time calls every `every_seconds`. With `waits`, it may wait for strangers."""
 
     name: str
     run: Callable[[], object]
     every_seconds: float
+    waits: bool
 
 
 _tasks: dict[str, Task] = {}
@@ -57,12 +58,17 @@ def task(name: str, *, max_attempts: int = 5, lease_seconds: int = 60) -> Callab
     return register
 
 
-def periodic(name: str, *, every_seconds: float) -> Callable[[Callable[[], object]], Callable[[], object]]:
-    """Register `function()` to run every `every_seconds`, on one worker at a time."""
+def periodic(
+    name: str, *, every_seconds: float, waits: bool = False
+) -> Callable[[Callable[[], object]], Callable[[], object]]:
+    """Register `function()` to run every `every_seconds`, on one worker at a time.
+
+    With `waits`, it may wait for an answer of somebody outside, and the others do not wait for it.
+    """
 
     def register(function: Callable[[], object]) -> Callable[[], object]:
         _claim(name, _periodic)
-        _periodic[name] = PeriodicTask(name, function, every_seconds)
+        _periodic[name] = PeriodicTask(name, function, every_seconds, waits)
         return function
 
     return register
@@ -95,9 +101,9 @@ def longest_lease_seconds() -> int:
     return max((task.lease_seconds for task in _tasks.values()), default=0)
 
 
-def periodic_tasks() -> tuple[PeriodicTask, ...]:
-    """All periodic tasks, in the order of their names."""
-    return tuple(_periodic[name] for name in sorted(_periodic))
+def periodic_tasks(*, waits: bool) -> tuple[PeriodicTask, ...]:
+    """The periodic tasks that may wait for strangers, or the others, in the order of their names."""
+    return tuple(task for _, task in sorted(_periodic.items()) if task.waits == waits)
 
 
 def _claim(name: str, taken: Mapping[str, object]) -> None:

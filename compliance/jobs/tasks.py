@@ -14,9 +14,9 @@ def run_job(job_id: str) -> bool:
 
 
 @shared_task(name="jobs.tick")
-def tick() -> list[str]:
-    """Run the periodic tasks that are due."""
-    return worker.tick()
+def tick(*, waits: bool = False) -> list[str]:
+    """Run the periodic tasks that are due: those that may wait for strangers, or the others."""
+    return worker.tick(waits=waits)
 
 
 @registry.periodic("jobs.sweep", every_seconds=SWEEP_EVERY_SECONDS)

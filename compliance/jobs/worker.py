@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import close_old_connections, connection
 from django.db.models import Q
@@ -59,12 +60,14 @@ def run_due() -> int:
     return sum(run(job_id) for job_id in selectors.due())
 
 
-def tick() -> list[str]:
-    """Run each periodic task whose time has come and that no other worker runs. Returns the names of those run here."""
+def tick(*, waits: bool = False) -> list[str]:
+    """Run each periodic task whose time has come and that no other worker runs: of those that may wait for strangers,
+    or of the others. Returns the names of those run here.
+    """
     due_at = dict(PeriodicRun.objects.values_list("name", "due_at"))  # one query for a worker that has nothing to do
     return [
         periodic.name
-        for periodic in periodic_tasks()
+        for periodic in periodic_tasks(waits=waits)
         if _may_be_due(periodic, due_at.get(periodic.name)) and _claim(periodic) and _run_periodic(periodic)
     ]
 
@@ -81,19 +84,25 @@ def run_until_idle() -> int:
 
 
 def serve(stop: threading.Event) -> None:
-    """Run jobs and periodic tasks until `stop` is set. Periodic tasks have a thread of their own: a long job must not
-    keep the log from being published."""
-    ticker = threading.Thread(target=_tick_until, args=(stop,), name="periodic", daemon=True)
-    ticker.start()
+    """Run jobs and periodic tasks until `stop` is set. Periodic tasks have a thread of their own, and those that may
+    wait for strangers another: neither a long job nor a slow authority must keep the log from being published.
+    """
+    tickers = [
+        threading.Thread(target=_tick_until, args=(stop, waits), name=f"periodic, waits: {waits}", daemon=True)
+        for waits in (False, True)
+    ]
+    for ticker in tickers:
+        ticker.start()
     while not stop.is_set():
         if not _survive(run_due):
             stop.wait(POLL_SECONDS)
-    ticker.join()
+    for ticker in tickers:
+        ticker.join()
 
 
-def _tick_until(stop: threading.Event) -> None:
+def _tick_until(stop: threading.Event, waits: bool) -> None:
     while not stop.wait(POLL_SECONDS):
-        _survive(tick)
+        _survive(partial(tick, waits=waits))
     connection.close()
 
 

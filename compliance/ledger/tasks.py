@@ -29,7 +29,7 @@ def integrate_and_publish() -> None:
         publish.publish(wait=False)
 
 
-@periodic("ledger.anchor", every_seconds=PUBLISH_EVERY_SECONDS)
+@periodic("ledger.anchor", every_seconds=PUBLISH_EVERY_SECONDS, waits=True)
 def anchor() -> None:
     """Have checkpoints stamped by a time stamp authority."""
     if LogState.objects.filter(id=1).exists():

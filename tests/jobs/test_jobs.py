@@ -1,7 +1,9 @@
 """The job table: leases, retries, progress, one effect however often a job is delivered."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -283,3 +285,45 @@ def test_a_clock_that_was_ahead_binds_no_job(calls: list[str], time: Clock) -> N
     calls.clear()
     worker.run_due()
     assert sorted(calls) == sorted([queued.id, started.id, failed.id, kept.id])
+
+
+def test_who_waits_for_a_stranger_keeps_nobody_else_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F40: a time stamp authority that takes the connection and never answers; the log is published all the same."""
+    stop, published = threading.Event(), threading.Semaphore(0)
+    monkeypatch.setattr(registry, "_periodic", {})
+    with socket.create_server(("127.0.0.1", 0)) as authority:
+
+        def ask() -> None:
+            with socket.create_connection(authority.getsockname()) as connected:
+                connected.settimeout(0.1)
+                while not stop.is_set():
+                    with suppress(TimeoutError):
+                        connected.recv(1)
+
+        registry.periodic("tests.anchor", every_seconds=0.01, waits=True)(ask)
+        registry.periodic("tests.publish", every_seconds=0.01)(published.release)
+
+        def serve() -> None:
+            worker.serve(stop)
+            connection.close()
+
+        working = threading.Thread(target=serve)
+        working.start()
+        try:
+            authority.settimeout(20)
+            peer, _ = authority.accept()  # and no word more
+            with peer:
+                assert all(published.acquire(timeout=20) for _ in range(3))
+                stop.set()
+        finally:
+            stop.set()
+            working.join()
+    assert not working.is_alive()
+
+
+def test_the_log_is_stamped_apart_from_being_published() -> None:
+    apart = {task.name for task in registry.periodic_tasks(waits=True)}
+    beside = {task.name for task in registry.periodic_tasks(waits=False)}
+    assert "ledger.anchor" in apart
+    assert "ledger.publish" in beside
+    assert not apart & beside

@@ -25,7 +25,7 @@ class Command(BaseCommand):
         except registry.StartRefused as refusal:
             raise CommandError(str(refusal)) from None
         if options["once"]:
-            names = worker.tick()
+            names = worker.tick() + worker.tick(waits=True)
             self.stdout.write(f"ran {worker.run_until_idle()} jobs and {len(names)} periodic tasks")
             return
         stop = threading.Event()
