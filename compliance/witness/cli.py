@@ -2,13 +2,17 @@
 
 import argparse
 import json
+import logging
 import sys
+import time
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from compliance.proof.times import format_posix
 from compliance.witness import evidence, home, server
 from compliance.witness.home import HomeError
+
+logger = logging.getLogger(__name__)
 
 LISTEN: Final = "127.0.0.1:7380"
 
@@ -35,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, folder: Path) -> None:
     serving.add_argument("--workers", type=int, default=2, help="processes")
     serving.add_argument("--certificate", type=Path, help="PEM, to serve https")
     serving.add_argument("--private-key", type=Path, help="PEM, of the certificate")
+    command("accept-clock", "go on although a cosignature has a later time than the clock, which is right now")
     status = command("status", "say what was cosigned last, and how much evidence there is")
     status.add_argument("--json", action="store_true")
 
@@ -49,6 +54,8 @@ def run(options: dict[str, Any], out: TextIO) -> int:
             _add_log(folder, options["vkey"], options["checkpoint"], out)
         case "serve":
             _serve(folder, options, out)
+        case "accept-clock":
+            _accept_clock(folder, out)
         case _:
             return _status(folder, as_json=options["json"], out=out)
     return 0
@@ -93,6 +100,18 @@ def _add_log(folder: Path, vkey: str, checkpoint: Path | None, out: TextIO) -> N
     added = home.add_log(folder, text.strip(), known=known)
     name = text.strip().partition("+")[0]
     print(f"{'Trusts' if added else 'Trusted already'}: {name}", file=out)
+
+
+def _accept_clock(folder: Path, out: TextIO) -> None:
+    now = int(time.time())
+    store = home.load_store(folder)
+    for origin in store.origins():
+        ahead = store.take_time(origin, now)
+        if ahead:
+            logger.warning("the operator says that it is %s: %s goes back %d s", format_posix(now), origin, ahead)
+            print(f"{origin}: the last cosignature was {ahead} s ahead; the next may be of now.", file=out)
+        else:
+            print(f"{origin}: nothing to do.", file=out)
 
 
 def _text(path: Path) -> str:

@@ -95,9 +95,9 @@ class Witness:
                 line = self._decide(decision, request, checkpoint, signed, body)
         except _Refused as refused:
             return refused.answer
-        except sqlite3.OperationalError:
-            logger.exception("the store cannot be written")
-            return _no(503, "the witness cannot store what it cosigns", (("Retry-After", str(RETRY_AFTER_SECONDS)),))
+        except (sqlite3.OperationalError, OSError):  # a full disk, say: of the memory, or of the evidence
+            logger.exception("store or evidence cannot be written")
+            return _no(503, "the witness cannot store what it decides", (("Retry-After", str(RETRY_AFTER_SECONDS)),))
         reach("witness.persisted")
         return Answer(200, line.encode())
 
@@ -128,7 +128,11 @@ class Witness:
                 raise _Refused(_no(422, str(error))) from None
             raise self._contradiction(evidence.UNPROVEN, error.detail, request, last, body) from None
         if last is not None and now < last.time:
-            logger.error("the clock is behind the last cosignature by %d seconds: mend it", last.time - now)
+            logger.error(
+                "the clock is behind the last cosignature by %d seconds: mend it, or if it is right now, say so with: "
+                "witness accept-clock",
+                last.time - now,
+            )
             raise _Refused(_no(503, "the clock of the witness went back", (("Retry-After", str(RETRY_AFTER_SECONDS)),)))
         line = self._signer.line(note.split(signed)[0], time=now)
         reach("witness.signed")

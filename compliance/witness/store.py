@@ -8,7 +8,7 @@ it.
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -97,6 +97,15 @@ class WitnessStore:
         """What was cosigned last for `origin`, as committed."""
         with _connection(self._path) as connection:
             return _read(connection, origin)
+
+    def take_time(self, origin: str, now: int) -> int:
+        """Let the last cosignature of `origin` be no later than `now`; how many seconds later it was."""
+        with self.deciding(origin) as decision:
+            last = decision.last
+            if last is None or last.time <= now:
+                return 0
+            decision.keep(replace(last, time=now))
+            return last.time - now
 
     @contextmanager
     def deciding(self, origin: str) -> Iterator["Decision"]:

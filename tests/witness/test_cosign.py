@@ -1,7 +1,9 @@
 """What a witness cosigns and what it refuses, by C2SP tlog-witness, and what it keeps when it refuses."""
 
+import io
 import json
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from compliance.proof.witness_protocol import (
     read_cosignature,
     read_size,
 )
-from compliance.witness import evidence, home
+from compliance.witness import cli, evidence, home
 from compliance.witness.cosign import Witness
 from compliance.witness.store import WitnessStore
 from tests.witness.conftest import Clock
@@ -156,6 +158,40 @@ def test_a_clock_that_went_back_signs_nothing(witness: Witness, clock: Clock) ->
     assert dict(answer.headers)["Retry-After"]
     clock.time += 10
     assert statuses(witness, log.request(5)) == [200]
+
+
+def test_a_clock_that_had_been_ahead_goes_on_when_the_operator_says_so(
+    witness: Witness, folder: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = AnyLog(5)
+    assert statuses(witness, log.request(0)) == [200]
+    clock.time = time.time()
+    assert statuses(witness, log.request(5)) == [503]
+    told = io.StringIO()
+    assert cli.run({"word": "accept-clock", "dir": folder}, told) == 0
+    assert told.getvalue().startswith(f"{ORIGIN}: the last cosignature was ")
+    assert "the operator says that it is " in caplog.text
+    clock.time = time.time()
+    assert statuses(witness, log.request(5)) == [200]
+    again = io.StringIO()
+    cli.run({"word": "accept-clock", "dir": folder}, again)
+    assert again.getvalue() == f"{ORIGIN}: nothing to do.\n"
+    assert statuses(witness, AnyLog(5, forked_at=2).request(5)) == [422], "nothing else was forgotten"
+
+
+def test_evidence_that_cannot_be_written_is_503_and_nothing_is_signed(witness: Witness, folder: Path) -> None:
+    log = AnyLog(20)
+    assert statuses(witness, log.request(0, 5)) == [200]
+    kept = folder / home.EVIDENCE
+    if kept.exists():
+        kept.rmdir()
+    kept.write_text("no folder")
+    wrong = AddCheckpoint(5, (b"x" * 32,), log.note(10)).to_bytes()
+    answer = witness.add_checkpoint(wrong)
+    assert answer.status == 503
+    assert dict(answer.headers)["Retry-After"]
+    kept.unlink()
+    assert statuses(witness, wrong) == [422]
 
 
 def test_a_busy_store_is_503_and_nothing_is_signed(
