@@ -2,16 +2,17 @@
 
 import json
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from compliance.proof import merkle
 from compliance.proof.errors import ProofError
+from tests.mutation import session
 from tests.mutation.__main__ import former, interval, report
 from tests.mutation.mutants import Mutant, mutants_of, place_of
-from tests.mutation.session import Outcome
+from tests.mutation.session import Outcome, in_order
 
 SOURCE = '''"""A module."""
 
@@ -95,6 +96,15 @@ def test_a_later_outcome_takes_the_place_of_a_former_one_and_a_mutant_that_chang
     assert outcomes == {first.name: (first, Outcome.KILLED), third.name: (third, Outcome.UNREACHED)}
     assert report(outcomes.values(), of=9)[-1].startswith("mutation score: 50.0 % of 2 mutants (drawn from 9;")
     assert former(tmp_path / "nothing.jsonl", mutants) == {}
+
+
+def test_one_of_each_test_function_comes_before_a_second_of_any():
+    def test(name: str, seconds: float) -> session.Test:
+        return session.Test(SimpleNamespace(nodeid=name), seconds, frozenset())  # type: ignore[arg-type]
+
+    tests = [test("t.py::a[1]", 0.1), test("t.py::a[2]", 0.2), test("t.py::b", 0.3), test("test_gate.py::c", 0.9)]
+    names = [test.item.nodeid for test in in_order(tests, "gate")]
+    assert names == ["test_gate.py::c", "t.py::a[1]", "t.py::b", "t.py::a[2]"]
 
 
 def test_the_interval_holds_the_share_and_stays_a_share():

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from compliance.proof.__main__ import main
-from tests.proof.scenarios import MADE, Words
+from tests.proof import revocations, scenarios
+from tests.proof.scenarios import Words
 from tests.proof.vectors import CASES, METERPROOF
 
+MADE = (*scenarios.MADE, *revocations.MADE)
 TRANSCRIPTS = Path(__file__).with_name("transcripts")
 ALIKE = ("event", "entry", "batch", "receipt")  # of these kinds one case that verifies is enough
 OF_THEM = ("event-012", "entry-012", "batch-s", "receipt-chunk")

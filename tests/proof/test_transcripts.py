@@ -19,14 +19,14 @@ def test_of_our_own_cases(name: str) -> None:
     assert recording.transcript(METERPROOF, OF_VECTORS[name]) == written(name)
 
 
-@pytest.mark.parametrize("make", scenarios.MADE, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", recording.MADE, ids=lambda make: make.__name__)
 def test_of_a_log_made_here(make: Callable[[Path], scenarios.Words], tmp_path: Path) -> None:
     assert recording.transcript(tmp_path, make(tmp_path)) == written(make.__name__)
 
 
 def test_each_transcript_has_its_scenario() -> None:
     names = {path.stem for path in recording.TRANSCRIPTS.glob("*.txt")}
-    assert names == {*OF_VECTORS, *(make.__name__ for make in scenarios.MADE)}
+    assert names == {*OF_VECTORS, *(make.__name__ for make in recording.MADE)}
 
 
 def written(name: str) -> str:
