@@ -331,6 +331,14 @@ def redaction_of_another_hash(world: World) -> bytes:
     return world.bundle(M1)
 
 
+def redaction_of_an_entry_that_is_shown(world: World) -> bytes:
+    """Its bytes did not go; what the operator says of it is another entry's."""
+    world.append("acme", ["acme"], [assembled(world)])
+    world.redact(len(world.leaves) - 1, seq=1)
+    world.leaves[-2].gone = False
+    return world.bundle(M1, with_leaves=[len(world.leaves) - 1])
+
+
 def redaction_of_a_later_leaf(world: World) -> bytes:
     world.append("acme", ["acme"], [assembled(world)])
     world.redact(len(world.leaves) - 1, named=len(world.leaves))

@@ -72,6 +72,7 @@ BUNDLES: list[tuple[str, defects.Make]] = [
     ("redaction.unexplained", defects.bytes_gone_unexplained),
     ("redaction.mismatch", defects.redaction_of_another_hash),
     ("redaction.mismatch", defects.redaction_of_a_later_leaf),
+    ("redaction.mismatch", defects.redaction_of_an_entry_that_is_shown),
     ("bundle.incomplete", defects.chain_shorter_than_its_head),
     ("bundle.incomplete", defects.subject_without_an_entry),
     ("heads.subjects", defects.head_left_out),
