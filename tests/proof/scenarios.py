@@ -164,7 +164,7 @@ def batch_for_another_log(folder: Path) -> Words:
 
 def batch_with_a_wrong_event(folder: Path) -> Words:
     batch_alone(folder)
-    (folder / "batch").write_bytes((folder / "batch").read_bytes().replace(b'"schema":1,', b'"schema":0,'))
+    (folder / "batch").write_bytes((folder / "batch").read_bytes().replace(b'"schema":1,', b'"schema":1.5,'))
     return ["batch", "--keys", "keys"]
 
 

@@ -296,3 +296,40 @@ def test_one_thing_wrong(name: str) -> None:
     assert {place: set(done) for place, done in taken.items()} == {
         place: {repr(done) for done in values} for place, values in document.taken.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "place"),
+    [
+        ("bundle", ("subjects", 0), "subjects/0"),
+        ("bundle", ("subjects",), "subjects"),
+        ("bundle", ("time_tokens",), "time_tokens"),
+        ("bundle", ("entries",), "entries"),
+        ("bundle", ("entries", 2, "path"), "entries/2"),
+        ("bundle", ("entries", 2, "leaf"), "entries/2"),
+        ("bundle", ("batches",), "batches"),
+        ("bundle", ("batches", 1), "batches/1"),
+        ("bundle", ("batches", 1, "payload"), "batches/1"),
+        ("bundle", ("heads",), "heads"),
+        ("bundle", ("created",), "created"),
+        ("receipt", ("entries", 1), "entries/1"),
+        ("receipt", ("entries", 1, "hash"), "entries/1"),
+        ("receipt", ("entries", 1, "subject"), "entries/1"),
+        ("receipt", ("entries", 1, "recorded_at"), "entries/1"),
+        ("receipt", ("duplicates", 0), "duplicates/0"),
+        ("receipt", ("refused", 0), "refused/0"),
+        ("heads", ("heads", 1), "heads/1"),
+        ("heads", ("heads", 1, "subject"), "heads/1"),
+        ("heads", ("heads", 1, "hash"), "heads/1"),
+        ("heads", ("size",), "heads"),
+        ("entry", ("recorded_at",), "leaf 1"),
+        ("entry", ("event", "id"), "leaf 1"),
+    ],
+    ids=str,
+)
+def test_the_place_is_named(name: str, path: Path, place: str) -> None:
+    value = copy.deepcopy(DOCUMENTS[name].value)
+    inside(value, path[:-1])[path[-1]] = {"x": None}
+    with pytest.raises(ProofError) as refused:
+        DOCUMENTS[name].read(value)
+    assert str(refused.value.place).partition(",")[0] == place

@@ -1,6 +1,7 @@
 """RFC 3161 tokens over a checkpoint: the official ones, our own, and those nobody should believe."""
 
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -124,6 +125,13 @@ def test_an_older_attribute_may_name_the_certificate() -> None:
 
 def test_another_content_is_named() -> None:
     assert not states(OURS, content_type="data")
+
+
+def test_one_signer_and_some_certificates() -> None:
+    assert not states(OURS, signers=0)
+    assert not states(OURS, signers=2)
+    for spare, good in ((time_tokens.MAX_CERTIFICATES - 1, True), (time_tokens.MAX_CERTIFICATES, False)):
+        assert states(replace(OURS, between=(OURS.root,) * spare)) == good
 
 
 @pytest.mark.parametrize("kind", ["ec", "rsa", "pss", "ed25519"])

@@ -78,6 +78,7 @@ def respond(
     old_attribute: bool = False,
     signature: bytes | None = None,
     content_type: str = "tst_info",
+    signers: int = 1,
 ) -> bytes:
     """The response of `by` for `data`; the signer is named by its key identifier if `by_key`."""
     certificate = asn1_x509.Certificate.load(by.certificate.public_bytes(DER))
@@ -128,7 +129,7 @@ def respond(
                     "encap_content_info": {"content_type": "tst_info", "content": cms.ParsableOctetString(content)},
                     "certificates": [asn1_x509.Certificate.load(each.public_bytes(DER)) for each in by.between]
                     + [certificate] * with_certificate,
-                    "signer_infos": [signer],
+                    "signer_infos": [signer] * signers,
                 }
             ),
         }
