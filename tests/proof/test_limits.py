@@ -9,14 +9,18 @@ import pytest
 
 from compliance.proof import (
     base64_text,
+    bundle,
     canonical,
     cbor,
+    cose_receipt,
     dsse,
     event,
+    layout,
     merkle,
     note,
     policy,
     post_quantum,
+    receipt,
     strict_json,
     subject,
     time_tokens,
@@ -26,13 +30,16 @@ from compliance.proof import (
 )
 from compliance.proof.canonical import MAX_EVENT_BYTES, MAX_STRING_BYTES, encode, read_event_line, require_canonical
 from compliance.proof.cbor import Tagged
+from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.errors import ProofError
 from compliance.proof.monitor import memory
 from compliance.proof.note import COSIGNATURES, TYPE_ED25519, TYPE_MLDSA44, NoteSigner, NoteVerifier
 from compliance.proof.trust import TrustFolder
 from compliance.proof.verify import verify_file
+from tests.proof import test_cose
+from tests.proof import test_one_thing_wrong as one_thing
 from tests.proof.test_event import GOOD
-from tests.proof.world import World, key_of
+from tests.proof.world import METER, World, key_of
 
 SIGNER = NoteSigner("log.example.test/x", key_of("log"))
 WITNESS = NoteSigner("w.example.test", key_of("w"), note.TYPE_COSIGNATURE)
@@ -335,3 +342,55 @@ def test_a_refusal_while_writing_points_at_the_value() -> None:
             encode(value)
         assert refused.value.pointer == pointer
     assert canonical.encode([]) == b"[]"
+
+
+def a_bundle() -> bytes:
+    world = World()
+    world.create()
+    world.append("platform", ["platform"], [world.event(METER.format(n), "mfg.assembled") for n in (1, 2, 3)])
+    return world.bundle(*(METER.format(n) for n in (1, 2, 3)), time_tokens=[b"a", b"b"])
+
+
+BUNDLE = a_bundle()
+WRITTEN = json.loads(BUNDLE)
+POLICY = f"log {SIGNER.vkey}\nquorum none\n".encode()
+PROOF = tlog_proof.build(index=0, path=[b"x" * 32], checkpoint=f"{TEXT}\n{SIGNER.line(TEXT)}")
+RECEIPT = test_cose.inclusion()
+PATH = max(len(item["path"]) for item in WRITTEN["entries"])
+
+OWN: dict[str, tuple[object, str, Callable[[], object], int, str]] = {
+    "a bundle that is read": (bundle, "MAX_BUNDLE_BYTES", lambda: bundle.read(BUNDLE), len(BUNDLE), "json.size"),
+    "a bundle that is made": (bundle, "MAX_BUNDLE_BYTES", a_bundle, len(BUNDLE), "json.size"),
+    "subjects": (bundle, "MAX_SUBJECTS", lambda: bundle.read(BUNDLE), 3, "bundle.form"),
+    "time tokens": (bundle, "MAX_TIME_TOKENS", lambda: bundle.read(BUNDLE), 2, "bundle.form"),
+    "a path": (merkle, "MAX_PATH", lambda: bundle.read(BUNDLE), PATH, "bundle.form"),
+    "a policy": (policy, "MAX_POLICY_BYTES", lambda: policy.parse_policy(POLICY), len(POLICY), "trust.form"),
+    "a proof": (tlog_proof, "MAX_BYTES", lambda: tlog_proof.TlogProof.from_text(PROOF), len(PROOF), "proof.form"),
+    "a path of a proof": (merkle, "MAX_PATH", lambda: tlog_proof.TlogProof.from_text(PROOF), 1, "proof.form"),
+    "a COSE receipt": (cose_receipt, "MAX_BYTES", lambda: cose_receipt.read(RECEIPT), len(RECEIPT), "cbor.size"),
+    "a path of a COSE receipt": (merkle, "MAX_PATH", lambda: cose_receipt.read(RECEIPT), 4, "cose.form"),
+    "an entry": (layout, "MAX_ENTRY_BYTES", lambda: layout.encode_entry_bundle([b"a" * 9, b""]), 9, "entries.form"),
+    "positions of a receipt": (
+        receipt,
+        "MAX_COUNT",
+        lambda: receipt.read(receipt.sign(encode(one_thing.RECEIPT), key_of("receipt"))),
+        5,
+        "receipt.form",
+    ),
+    "names that are remembered": (canonical, "_MAX_KNOWN_NAMES", lambda: read_event_line(b'{"a":{"b":1}}'), 0, ""),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_both_sides_of_what_is_allowed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, constant, read, least, code = OWN[name]
+    monkeypatch.setattr(module, constant, least)
+    assert code_of(read) == ""
+    monkeypatch.setattr(module, constant, least - 1)
+    assert code_of(read) == code
+
+
+@pytest.mark.parametrize(("size", "code"), [(2**53 - 1, ""), (2**53, "checkpoint.form")])
+def test_the_largest_tree(size: int, code: str) -> None:
+    text = f"log.example.test/x\n{size}\n{base64_text.encode(b'x' * 32)}\n"
+    assert code_of(Checkpoint.from_text, text=text) == code
