@@ -378,6 +378,14 @@ def head_before_the_last_entry(world: World) -> bytes:
     return world.bundle(M1, heads_envelope=world.heads_envelope([], heads=heads))
 
 
+def head_of_another_entry(world: World) -> bytes:
+    """The right number, but another hash."""
+    world.append("acme", ["acme"], [assembled(world)])
+    _, whole = world.needed([M1])
+    heads = [Head(M1, 0, b"\x01" * 32), *(Head(about, *world.heads[about]) for about in whole - {M1})]
+    return world.bundle(M1, heads_envelope=world.heads_envelope([], heads=heads))
+
+
 def heads_of_another_tree(world: World) -> bytes:
     world.append("acme", ["acme"], [assembled(world)])
     _, whole = world.needed([M1])

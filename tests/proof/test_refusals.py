@@ -78,6 +78,7 @@ BUNDLES: list[tuple[str, defects.Make]] = [
     ("heads.subjects", defects.head_left_out),
     ("heads.subjects", defects.head_nobody_asked_for),
     ("heads.subjects", defects.head_before_the_last_entry),
+    ("heads.subjects", defects.head_of_another_entry),
     ("heads.checkpoint", defects.heads_of_another_tree),
     ("receipt.key", defects.heads_by_another_key),
     ("envelope.signature", defects.heads_signature_broken),

@@ -44,9 +44,9 @@ def stream(data: bytes, **entries: Any) -> generic.StreamObject:
     return generic.StreamObject(pdf({f"/{name}": value for name, value in entries.items()}), stream_data=data)
 
 
-def base(*, store: bool = True, annotations: str = "inline", form: str = "own") -> bytes:
+def base(*, store: bool = True, annotations: str = "inline", form: str = "own", tables: bool = True) -> bytes:
     """A page, two empty signature fields, validation data, information and metadata."""
-    writer = PdfFileWriter(stream_xrefs=False)
+    writer = PdfFileWriter(stream_xrefs=not tables)
     page = writer.insert_page(PageObject(writer.add_object(stream(b"")), (0, 0, 9, 9)))
     fields = [
         writer.add_object(pdf({"/FT": "/Sig", "/T": f"sig-{name}", "/Rect": [1, 1, 5, 5], "/P": page})) for name in "ab"
@@ -320,6 +320,12 @@ def test_validation_data_may_come_where_there_was_none(inline: bool) -> None:
         return value if inline else writer.add_object(value)
 
     assert said(root_gets("/DSS", store), base(store=False)) == ["validation data"]
+
+
+def test_a_table_of_objects_may_be_an_object() -> None:
+    assert said(signs(), base(tables=False)) == ["signature in sig-a"]
+    with pytest.raises(ProofError, match="no permitted reason"):
+        said(lambda writer: writer.add_object(stream(b"", Type="/ObjStm")), base(tables=False))
 
 
 REFUSED: dict[str, tuple[Change, str]] = {
