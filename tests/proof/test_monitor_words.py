@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from compliance.proof import layout
 from compliance.proof.__main__ import main
-from compliance.proof.errors import NotCheckable
-from compliance.proof.monitor.sources import open_source
+from compliance.proof.errors import NotCheckable, ProofError
+from compliance.proof.monitor.sources import FolderSource, open_source, read_entries, read_tile
 from tests.proof.test_monitor import NOW, Followed
 from tests.witness.logs import AnyLog, witness_signer
 
@@ -142,3 +143,29 @@ def test_what_is_no_address(url: str) -> None:
 )
 def test_where_a_key_may_go(url: str, key: str) -> None:
     open_source(url, until=0, key=key)
+
+
+def test_full_files_stand_for_partial_ones_that_went(tmp_path: Path) -> None:
+    AnyLog(512).write(tmp_path)
+    source = FolderSource(tmp_path)
+    full = read_tile(source, 0, 1, 256)
+    for path in (layout.tile_path(0, 1, 44), layout.entries_path(1, 44)):
+        (tmp_path / path).unlink(missing_ok=True)
+    assert read_tile(source, 0, 1, 44) == full[: 44 * 32]
+    assert read_entries(source, 1, 44) == read_entries(source, 1, 256)[:44]
+    for path, code in ((layout.tile_path(0, 1), "tile.missing"), (layout.entries_path(1), "entries.form")):
+        data = (tmp_path / path).read_bytes()
+        (tmp_path / path).write_bytes(data[:-32] if "entries" not in path else layout.encode_entry_bundle([b"a"] * 255))
+        with pytest.raises(ProofError) as refused:
+            read_tile(source, 0, 1, 44) if "entries" not in path else read_entries(source, 1, 44)
+        assert refused.value.code == code
+        (tmp_path / path).unlink()
+        with pytest.raises(ProofError) as refused:
+            read_tile(source, 0, 1, 44) if "entries" not in path else read_entries(source, 1, 44)
+        assert refused.value.code == "tile.missing"
+    short = tmp_path / layout.tile_path(0, 1, 44)
+    short.parent.mkdir()
+    short.write_bytes(full[: 43 * 32])
+    with pytest.raises(ProofError) as refused:
+        read_tile(source, 0, 1, 44)
+    assert (refused.value.code, refused.value.place) == ("tile.size", layout.tile_path(0, 1, 44))
