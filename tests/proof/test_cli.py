@@ -108,6 +108,7 @@ def test_what_cannot_be_checked_exits_2(tmp_path):
     two("file.unknown", verify(unknown, trust))
     unknown.write_bytes(b"")
     two("file.unknown", verify(unknown, trust))
+    two("file.unknown", verify(trust / "trust.json", trust))
     newer = tmp_path / "newer.proof"
     newer.write_bytes(good.read_bytes().replace(b"meterproof-bundle/1", b"meterproof-bundle/2"))
     two("bundle.version", verify(newer, trust))

@@ -14,9 +14,10 @@ import pytest
 
 from compliance.proof import batch, bundle, dsse, entry, event, heads, receipt
 from compliance.proof.canonical import encode
-from compliance.proof.errors import ProofError
+from compliance.proof.errors import NotCheckable, ProofError
 from compliance.proof.heads import Head
 from compliance.proof.keys import PublicKey
+from compliance.proof.note import NoteSigner
 from compliance.proof.policy import parse_policy
 from compliance.proof.report import manifest
 from compliance.proof.trust import TrustFolder
@@ -333,3 +334,12 @@ def test_the_place_is_named(name: str, path: Path, place: str) -> None:
     with pytest.raises(ProofError) as refused:
         DOCUMENTS[name].read(value)
     assert str(refused.value.place).partition(",")[0] == place
+
+
+def test_the_name_of_a_log_is_an_origin_even_where_its_key_has_the_same_name() -> None:
+    """A note may name any key; a log is named in ASCII."""
+    vkey = NoteSigner("lög.example.test", key_of("log")).vkey
+    policy = parse_policy(f"log {vkey}\nquorum none\n".encode())
+    with pytest.raises(NotCheckable) as refused:
+        TrustFolder.read(log_vkey=vkey.encode(), policy=policy, trust=encode(TRUST | {"log": "lög.example.test"}))
+    assert (refused.value.code, refused.value.place) == ("trust.form", "trust.json")
