@@ -6,8 +6,6 @@ from typing import Any, Final
 
 from compliance.proof import entry, event, merkle
 from compliance.proof.errors import ProofError
-from compliance.proof.event import NEVER_REDACTED
-from compliance.proof.subject import parse as parse_subject
 
 PACKED: Final = "delivery.packed"
 REDACTED: Final = "entry.redacted"
@@ -109,10 +107,7 @@ def explain_redactions(facts: Iterable[Fact], bare: Mapping[int, bytes]) -> list
         if statement is None or statement.data is None:
             raise ProofError("redaction.unexplained", "the bytes are gone and no entry says why", place=f"leaf {leaf}")
         _require_same(statement, leaf_hash, None)
-        about = statement.data["subject"]
-        if parse_subject(about).kind in NEVER_REDACTED:
-            raise ProofError("redaction.mismatch", f"entries of {about} are never redacted", place=statement.place)
-        gone.append(Gone(leaf, leaf_hash, about, statement.data["seq"]))
+        gone.append(Gone(leaf, leaf_hash, statement.data["subject"], statement.data["seq"]))
     return gone
 
 

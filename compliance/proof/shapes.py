@@ -48,8 +48,3 @@ def is_integer(value: object, least: int = 0, most: int = MAX_INTEGER) -> TypeGu
 @lru_cache(maxsize=1024)
 def _is_type_code(text: str) -> bool:
     return _type(text) is not None
-
-
-def is_object(value: object, members: frozenset[str]) -> TypeGuard[dict[str, object]]:
-    """An object with exactly these members."""
-    return type(value) is dict and value.keys() == members

@@ -224,9 +224,11 @@ def verify_report(data: bytes, trust: TrustFolder, verdict: Verdict) -> None:
     """A PDF report. Its verifier needs pyHanko, which is loaded only here."""
     try:
         from compliance.proof.report import verify_report as verify_pdf
+
+        steps = verify_pdf(data, trust)
     except ImportError as error:
         raise NotCheckable("file.unknown", f"reports cannot be checked here: {error.name} is not installed") from None
-    for step in verify_pdf(data, trust):
+    for step in steps:
         verdict.steps.append(step)
         if step.status == "bad" or (step.status == "unchecked" and step.code):
             kind = ProofError if step.status == "bad" else NotCheckable

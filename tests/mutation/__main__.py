@@ -1,6 +1,7 @@
 """`./run mutate [MODULE ...]`: break the code in small ways, one at a time, and count what the tests notice.
 
 `--sample` tries some of the mutants, the same for the same seed, and prints how far the score may be from that of all.
+`--again` tries those once more that the tests did not notice the last time.
 """
 
 import argparse
@@ -21,6 +22,8 @@ from tests.mutation.session import MutationSession, Outcome
 
 PROJECT = Path(__file__).resolve().parents[2]
 FOLDER = PROJECT / "var/mutation"
+OUTCOMES = FOLDER / "outcomes.jsonl"
+UNNOTICED = frozenset({Outcome.SURVIVED, Outcome.UNREACHED})
 BUDGET = 20.0  # seconds of processor time for a mutant that no test notices
 CERTAINTY = 1.96  # standard deviations to either side hold 95 % of all samples
 
@@ -41,22 +44,35 @@ def main() -> int:
     parser.add_argument(
         "--tests", nargs="+", metavar="PATH", help="only these tests (default: those of the rooms of the modules)"
     )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="only those of the last run that no test noticed; the score is that run's with what became of them now",
+    )
     options = parser.parse_args()
+    if options.again and options.sample:
+        parser.error("--again tries what the last run drew: no --sample")
     wanted = options.modules or ["compliance.proof"]
     paths = modules_of(wanted)
     if not paths:
         parser.error(f"no module is called {' or '.join(wanted)}")
     os.environ["HYPOTHESIS_PROFILE"] = "mutation"  # tests/conftest.py reads it
     mutants = [mutant for name, path in paths.items() for mutant in mutants_of(path, name)]
-    drawn = min(options.sample or len(mutants), len(mutants))
-    chosen = random.Random(options.seed).sample(mutants, drawn)  # noqa: S311 (a draw to repeat)
-    outcomes: list[tuple[Mutant, Outcome]] = []
+    outcomes: dict[str, tuple[Mutant, Outcome]] = {}
     FOLDER.mkdir(parents=True, exist_ok=True)
+    if options.again:
+        outcomes = former(OUTCOMES, mutants)
+        chosen = [mutant for mutant, outcome in outcomes.values() if outcome in UNNOTICED]
+        if not chosen:
+            parser.error("the last run has nothing to try again in these modules")
+    else:
+        drawn = min(options.sample or len(mutants), len(mutants))
+        chosen = random.Random(options.seed).sample(mutants, drawn)  # noqa: S311 (a draw to repeat)
 
-    with (FOLDER / "outcomes.jsonl").open("w", encoding="utf-8") as kept:
+    with OUTCOMES.open("a" if options.again else "w", encoding="utf-8") as kept:
 
         def told(mutant: Mutant, outcome: Outcome) -> None:
-            outcomes.append((mutant, outcome))
+            outcomes[mutant.name] = mutant, outcome
             line = {"name": mutant.name, "line": mutant.line, "change": mutant.change, "outcome": outcome.value}
             print(json.dumps(line, ensure_ascii=False), file=kept, flush=True)
 
@@ -70,7 +86,7 @@ def main() -> int:
         )
     if status != pytest.ExitCode.OK or not outcomes:
         return 1
-    print("\n".join(report(outcomes, of=len(mutants))))
+    print("\n".join(report(outcomes.values(), of=len(mutants))))
     return 0
 
 
@@ -81,6 +97,20 @@ def modules_of(wanted: Sequence[str]) -> dict[str, Path]:
         name = ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
         if any(name == module or name.startswith(f"{module}.") for module in wanted):
             found[name] = path
+    return found
+
+
+def former(path: Path, mutants: Iterable[Mutant]) -> dict[str, tuple[Mutant, Outcome]]:
+    """What became of these mutants, by name: of what was tried more than once, the last. A mutant that is not what it
+    was, because its function was changed, is left out.
+    """
+    present = {mutant.name: mutant for mutant in mutants}
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        kept = json.loads(line)
+        mutant = present.get(kept["name"])
+        if mutant and mutant.change == kept["change"]:
+            found[mutant.name] = mutant, Outcome(kept["outcome"])
     return found
 
 

@@ -6,6 +6,7 @@ that has imported everything already. Constants of modules, default arguments an
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -47,7 +48,7 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one module. `name` is the same as long as the module is."""
+    """One change of one module. `name` says in which function, and is the same as long as that function is."""
 
     name: str
     module: str
@@ -84,7 +85,7 @@ def mutants_of(path: Path, module: str) -> Iterator[Mutant]:
     """All mutants of the module in the file at `path`, from top to bottom."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     original = {place_of(code): code for code in codes_of(compile(tree, str(path), "exec"))}
-    number = 0
+    numbers: Counter[str] = Counter()
     for change in _changes(tree):
         before = ast.unparse(change.old)
         change.make()
@@ -95,8 +96,15 @@ def mutants_of(path: Path, module: str) -> Iterator[Mutant]:
         codes = {place: code for place, code in codes.items() if _is_function(code)}
         if not codes:
             continue  # folded into the same code
-        number += 1
-        yield Mutant(f"{module}:{number}", module, change.line, f"{_short(before)}  ->  {_short(after)}", codes)
+        function = min(codes).qualname.split(".<locals>")[0]
+        numbers[function] += 1
+        yield Mutant(
+            f"{module}:{function}:{numbers[function]}",
+            module,
+            change.line,
+            f"{_short(before)}  ->  {_short(after)}",
+            codes,
+        )
 
 
 def _is_function(code: CodeType) -> bool:

@@ -10,7 +10,7 @@ import resource
 import signal
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -118,8 +118,7 @@ class MutationSession:
         if not tests:
             return Outcome.UNREACHED
         stem = mutant.module.rpartition(".")[2]
-        tests.sort(key=lambda test: (stem not in test.item.nodeid, test.seconds))  # meant for it, and quick, first
-        return self._forked(tests, lambda: _replace(mutant, functions))
+        return self._forked(in_order(tests, stem), lambda: _replace(mutant, functions))
 
     def _forked(self, tests: Sequence[Test], change: Callable[[], None]) -> Outcome:
         child = os.fork()
@@ -150,6 +149,19 @@ class MutationSession:
             if self._failed:
                 return True
         return False
+
+
+def in_order(tests: Sequence[Test], stem: str) -> list[Test]:
+    """First the tests whose names hold `stem`; of both, one of each function before a second with other parameters,
+    which notices the same most of the time; and the quick ones before the slow.
+    """
+    before: Counter[str] = Counter()
+    ranked: list[tuple[bool, int, float, Test]] = []
+    for test in sorted(tests, key=lambda test: test.seconds):
+        function = test.item.nodeid.partition("[")[0]
+        ranked.append((stem not in test.item.nodeid, before[function], test.seconds, test))
+        before[function] += 1
+    return [test for *_, test in sorted(ranked, key=lambda item: item[:3])]
 
 
 def _awaited(child: int) -> Outcome:

@@ -331,6 +331,14 @@ def redaction_of_another_hash(world: World) -> bytes:
     return world.bundle(M1)
 
 
+def redaction_of_an_entry_that_is_shown(world: World) -> bytes:
+    """Its bytes did not go; what the operator says of it is another entry's."""
+    world.append("acme", ["acme"], [assembled(world)])
+    world.redact(len(world.leaves) - 1, seq=1)
+    world.leaves[-2].gone = False
+    return world.bundle(M1, with_leaves=[len(world.leaves) - 1])
+
+
 def redaction_of_a_later_leaf(world: World) -> bytes:
     world.append("acme", ["acme"], [assembled(world)])
     world.redact(len(world.leaves) - 1, named=len(world.leaves))
@@ -367,6 +375,14 @@ def head_before_the_last_entry(world: World) -> bytes:
     world.append("acme", ["acme"], [step(world)])
     _, whole = world.needed([M1])
     heads = [old, *(Head(about, *world.heads[about]) for about in whole - {M1})]
+    return world.bundle(M1, heads_envelope=world.heads_envelope([], heads=heads))
+
+
+def head_of_another_entry(world: World) -> bytes:
+    """The right number, but another hash."""
+    world.append("acme", ["acme"], [assembled(world)])
+    _, whole = world.needed([M1])
+    heads = [Head(M1, 0, b"\x01" * 32), *(Head(about, *world.heads[about]) for about in whole - {M1})]
     return world.bundle(M1, heads_envelope=world.heads_envelope([], heads=heads))
 
 

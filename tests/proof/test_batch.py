@@ -212,3 +212,29 @@ def test_an_event_of_a_batch_is_read_as_alone():
         value, data = canonical.read_event_line(line)
         assert data == line
         assert encode(value) == line
+
+
+def test_in_json_every_line_is_counted_before_and_between_the_events():
+    signed = make(4)
+    envelope, *lines = signed.ndjson.split(b"\n")[:-1]
+    lines[2] = lines[2].replace(b'"schema":1', b'"schema":1.5')
+    data = b'{\n\n"envelope":' + envelope + b',\n"events":[\n' + b",\n\n".join(lines) + b"\n]}"
+    ((index, line, error),) = batch.read(data).problems
+    assert (index, line, error.code) == (2, 9, "json.number")
+    assert data.split(b"\n")[line - 1].startswith(b'{"actor"')
+    for wrong, place in ((b"{}", "events"), (b"[1,]", "events")):
+        with pytest.raises(ProofError) as refused:
+            batch.read(b'{"envelope":' + envelope + b',"events":' + wrong + b"}")
+        assert (refused.value.code, str(refused.value.place).split(",")[0]) == ("json.syntax", place)
+
+
+@pytest.mark.parametrize("spare", [-1, 0])
+def test_a_batch_is_read_up_to_its_size(spare: int, monkeypatch: pytest.MonkeyPatch):
+    signed = make(2)
+    monkeypatch.setattr(batch, "MAX_BATCH_BYTES", len(signed.ndjson) + spare)
+    if not spare:
+        assert len(batch.read(signed.ndjson).events) == 2
+        return
+    with pytest.raises(ProofError) as refused:
+        batch.read(signed.ndjson)
+    assert refused.value.code == "json.size"

@@ -4,11 +4,14 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 
 from compliance.proof import note
+from compliance.proof.__main__ import main
 from compliance.proof.canonical import encode
 from compliance.proof.errors import REASONS
 from compliance.proof.merkle import inclusion_path
@@ -20,13 +23,26 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """`python -m compliance.proof` as a user runs it."""
-    command = [sys.executable, "-m", "compliance.proof", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=90)
+    """What `python -m compliance.proof` does, in this process."""
+    words, said, errors = list(map(str, arguments)), BytesIO(), StringIO()
+    out = TextIOWrapper(said, encoding="utf-8", write_through=True)
+    with redirect_stdout(out), redirect_stderr(errors):
+        try:
+            status = main(words)
+        except SystemExit as ended:  # of argparse
+            status = int(ended.code or 0)
+    return subprocess.CompletedProcess(words, status, said.getvalue().decode(), errors.getvalue())
 
 
 def verify(path: Path, trust: Path, *more: object) -> subprocess.CompletedProcess[str]:
     return run("verify", path, "--policy", trust, *more)
+
+
+def test_as_people_call_it():
+    arguments = ["verify", METERPROOF / "valid/meter.proof", "--policy", METERPROOF / "trust"]
+    command = [sys.executable, "-m", "compliance.proof", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=90)
+    assert (done.returncode, done.stdout, done.stderr) == (0, run(*arguments).stdout, "")
 
 
 @pytest.mark.parametrize(
@@ -92,6 +108,7 @@ def test_what_cannot_be_checked_exits_2(tmp_path):
     two("file.unknown", verify(unknown, trust))
     unknown.write_bytes(b"")
     two("file.unknown", verify(unknown, trust))
+    two("file.unknown", verify(trust / "trust.json", trust))
     newer = tmp_path / "newer.proof"
     newer.write_bytes(good.read_bytes().replace(b"meterproof-bundle/1", b"meterproof-bundle/2"))
     two("bundle.version", verify(newer, trust))

@@ -361,5 +361,6 @@ class TestOthers:
         required = {name: listed[name] for name in ((1, -1, -2) if algorithm == ED25519 else (1, -1, -2, -3))}
         assert listed.keys() - required.keys() == {2, 3}
         assert listed[2] == hashlib.sha256(cbor2.dumps(required, canonical=True)).digest()
-        assert listed[-2] in key.der
+        assert b"".join(required[name] for name in (-2, -3) if name in required) == key.der[-32 * (len(required) - 2) :]
+        assert {len(required[name]) for name in (-2, -3) if name in required} == {32}
         assert cbor2.loads(cbor2.loads(inclusion(key=key_of("receipt", algorithm))).value[0])[4] == listed[2]

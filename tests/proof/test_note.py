@@ -307,3 +307,12 @@ def test_the_lines_of_some_keys_are_found_as_they_stand_the_first_of_each():
     wanted = [WITNESSES[name].verifier for name in ("y1", "x1")]
     assert note.lines_of(whole, wanted) == [lines["x1"], lines["y1"]]
     assert note.lines_of(whole, []) == []
+
+
+def test_a_line_has_a_signature_behind_its_key():
+    signer = NoteSigner("a.example", key_of("a"))
+    for data, code in ((b"\x00" * 4, "note.form"), (b"\x00" * 5, "note.unknown_key")):
+        line = f"\u2014 a.example {base64.b64encode(data).decode()}\n"
+        with pytest.raises(ProofError) as refused:
+            note.open_note(f"x\n\n{line}", [signer.verifier])
+        assert refused.value.code == code

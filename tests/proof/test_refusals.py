@@ -13,10 +13,23 @@ from compliance.proof.canonical import encode
 from compliance.proof.errors import ProofError
 from compliance.proof.facts import read_fact
 from compliance.proof.key_lines import PINNED, VOUCHED_LOG, KeyLines, KeyRegister
+from compliance.proof.steps import Verdict
 from compliance.proof.times import format_time
 from compliance.proof.verify import Asked, verify_file
 from tests.proof import defects
 from tests.proof.world import METER, START, key_of
+
+REFUSALS: dict[str, list[str | None]] = json.loads(Path(__file__).with_name("refusals.json").read_text())
+
+
+def where(verdict: Verdict) -> list[str | None]:
+    """The place that is named, and the step in which."""
+    (failed,) = [step for step in verdict.steps if step.code]
+    assert verdict.error is not None
+    assert (failed.code, failed.place) == (verdict.error.code, verdict.error.place)
+    assert failed.status == ("unchecked" if verdict.exit_status == 2 else "bad")
+    return [failed.title, failed.place]
+
 
 BUNDLES: list[tuple[str, defects.Make]] = [
     ("chain.gap", defects.chain_gap),
@@ -59,11 +72,13 @@ BUNDLES: list[tuple[str, defects.Make]] = [
     ("redaction.unexplained", defects.bytes_gone_unexplained),
     ("redaction.mismatch", defects.redaction_of_another_hash),
     ("redaction.mismatch", defects.redaction_of_a_later_leaf),
+    ("redaction.mismatch", defects.redaction_of_an_entry_that_is_shown),
     ("bundle.incomplete", defects.chain_shorter_than_its_head),
     ("bundle.incomplete", defects.subject_without_an_entry),
     ("heads.subjects", defects.head_left_out),
     ("heads.subjects", defects.head_nobody_asked_for),
     ("heads.subjects", defects.head_before_the_last_entry),
+    ("heads.subjects", defects.head_of_another_entry),
     ("heads.checkpoint", defects.heads_of_another_tree),
     ("receipt.key", defects.heads_by_another_key),
     ("envelope.signature", defects.heads_signature_broken),
@@ -97,6 +112,7 @@ def test_a_bundle_with_one_defect_is_refused(code, make, world, tmp_path):
     assert verdict.error is not None
     assert verdict.error.code == code, verdict.error
     assert verdict.exit_status == (2 if code == "bundle.version" else 1)
+    assert where(verdict) == REFUSALS[make.__name__]
 
 
 def no_tile(folder: Path) -> None:
@@ -210,6 +226,7 @@ def test_a_log_folder_with_one_defect_is_refused(code, spoil, world, tmp_path):
     assert verdict.error is not None
     assert verdict.error.code == code, verdict.error
     assert verdict.exit_status == (2 if code == "file.missing" else 1)
+    assert where(verdict) == REFUSALS[spoil.__name__]
 
 
 def test_a_log_without_batches_says_that_authors_were_not_checked(world, tmp_path):

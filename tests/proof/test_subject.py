@@ -226,3 +226,11 @@ def test_recorded_times_have_six_digits_and_a_zone():
 )
 def test_offsets(text, right):
     assert is_offset(text) == right
+
+
+def test_the_schemes_are_those_of_their_file():
+    """Read once when the module is; read again they are the same."""
+    assert identifiers._load() == dict(identifiers.SCHEMES)
+    for scheme in identifiers.SCHEMES.values():
+        assert scheme.valid_examples
+        assert isinstance(scheme.personal_data, bool)

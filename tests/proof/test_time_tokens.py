@@ -1,12 +1,15 @@
 """RFC 3161 tokens over a checkpoint: the official ones, our own, and those nobody should believe."""
 
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from asn1crypto import tsp
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +17,7 @@ from hypothesis import strategies as st
 from compliance.proof import time_tokens
 from compliance.proof.errors import ProofError
 from compliance.proof.verify import verify_file
-from tests.proof.time_stamps import NOW, authority, respond
+from tests.proof.time_stamps import NOW, Authority, authority, respond
 from tests.proof.vectors import VECTORS
 from tests.proof.world import METER, World
 
@@ -97,6 +100,62 @@ def test_tokens_that_nobody_should_believe(by, more):
     with pytest.raises(ProofError) as refused:
         time_tokens.verify_token(respond(by, b"data", **more), b"data", roots=[by.root], place="time_tokens/0")
     assert (refused.value.code, refused.value.place) == ("time.token", "time_tokens/0")
+
+
+def states(by: Authority, **more: Any) -> bool:
+    """Whether a token of `by` says when; every refusal is by `time.token`."""
+    try:
+        stamp = time_tokens.verify_token(respond(by, b"data", **more), b"data", roots=[by.root])
+    except ProofError as refused:
+        assert refused.code == "time.token"  # noqa: PT017 - both answers are asked for
+        return False
+    assert (stamp.time, stamp.authority) == (NOW, "CN=Test time stamps")
+    return True
+
+
+def test_the_signer_may_be_named_by_its_key() -> None:
+    assert states(OURS, by_key=True)
+    assert not states(OURS, by_key=True, with_certificate=False)
+
+
+def test_an_older_attribute_may_name_the_certificate() -> None:
+    assert states(OURS, old_attribute=True)
+    assert not states(OURS, old_attribute=True, named=OURS.root)
+
+
+def test_another_content_is_named() -> None:
+    assert not states(OURS, content_type="data")
+
+
+def test_one_signer_and_some_certificates() -> None:
+    assert not states(OURS, signers=0)
+    assert not states(OURS, signers=2)
+    for spare, good in ((time_tokens.MAX_CERTIFICATES - 1, True), (time_tokens.MAX_CERTIFICATES, False)):
+        assert states(replace(OURS, between=(OURS.root,) * spare)) == good
+
+
+@pytest.mark.parametrize("kind", ["ec", "rsa", "pss", "ed25519"])
+def test_signatures_of_each_kind_are_checked(kind: str) -> None:
+    key = ed25519.Ed25519PrivateKey.generate() if kind == "ed25519" else None
+    by = authority(rsa_key=kind in ("rsa", "pss"), key=key)
+    assert states(by, pss=kind == "pss")
+    for wrong in (b"", b"\x00" * 64, b"\x00" * 256):
+        assert not states(by, pss=kind == "pss", signature=wrong)
+
+
+@pytest.mark.parametrize(("between", "good"), [(0, True), (1, True), (5, True), (6, False)])
+def test_a_chain_of_some_certificates(between: int, good: bool) -> None:
+    assert states(authority(between=between)) == good
+
+
+@pytest.mark.parametrize(("between", "path_length", "good"), [(0, 0, True), (1, 0, False), (1, 1, True), (2, 1, False)])
+def test_a_root_limits_what_is_below_it(between: int, path_length: int, good: bool) -> None:
+    assert states(authority(between=between, path_length=path_length)) == good
+
+
+@pytest.mark.parametrize("usage", [True, False])
+def test_a_root_may_be_for_other_things_than_certificates(usage: bool) -> None:
+    assert states(authority(signs_certificates=usage)) == usage
 
 
 @pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")

@@ -77,3 +77,23 @@ def test_answers_are_read_strictly() -> None:
             read_size(type_, body)
     assert read_size(f"{SIZE_TYPE}; charset=utf-8", b"0\n") == 0
     assert AnyLog().checkpoint().root == merkle.EMPTY_ROOT
+
+
+def test_requests_are_read_strictly() -> None:
+    line = "A" * 43 + "=\n"
+    for body in (
+        b"",
+        b"old 1\n\xff\n\nx",
+        b"old 1",
+        b"new 1\n\nx",
+        b"old 01\n\nx",
+        b"old -1\n\nx",
+        b"old 9007199254740992\n\nx",
+        b"old 1\n%b\n\nx" % line[:-2].encode(),
+        f"old 1\n{line}{line[1:]}\nx".encode(),
+        f"old 1\nAAAA\n{line}\nx".encode(),
+    ):
+        with pytest.raises(ProofError) as refusal:
+            AddCheckpoint.from_bytes(body)
+        assert refusal.value.code == "witness.form", body
+    assert AddCheckpoint.from_bytes(f"old 1\n{line}\nx".encode()) == AddCheckpoint(1, (bytes(32),), "x")

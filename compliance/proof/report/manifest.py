@@ -50,15 +50,18 @@ def _read_manifest(data: bytes) -> Manifest:
     try:
         if value["format"] != FORMAT:
             raise ProofError("report.attachment", f"the format is not {FORMAT}", place=MANIFEST)
+        if type(value["attachments"]) is not list:
+            raise ProofError("report.attachment", "attachments is a list", place=MANIFEST)
         files = {item["name"]: item for item in value["attachments"]}
         for item in files.values():
-            if type(item["size"]) is not int or type(item["sha256"]) is not str or type(item["media_type"]) is not str:
+            texts = item["name"], item["sha256"], item["media_type"]
+            if type(item["size"]) is not int or not all(type(text) is str for text in texts):
                 raise ProofError(
                     "report.attachment", "an attachment has name, media_type, size, sha256", place=MANIFEST
                 )
-        texts = {name: value[name] for name in ("number", "kind", "log", "checkpoint")}
+        stated = {name: value[name] for name in ("number", "kind", "log", "checkpoint")}
     except (KeyError, TypeError):
         raise ProofError("report.attachment", "the manifest lacks something", place=MANIFEST) from None
-    if not all(type(text) is str for text in texts.values()) or len(files) != len(value["attachments"]):
+    if not all(type(text) is str for text in stated.values()) or len(files) != len(value["attachments"]):
         raise ProofError("report.attachment", "the manifest has another form", place=MANIFEST)
-    return Manifest(**texts, files=files)
+    return Manifest(**stated, files=files)

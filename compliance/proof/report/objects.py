@@ -35,8 +35,10 @@ def written(value: Any) -> bytes:
 
 
 def same(left: Any, right: Any) -> bool:
-    """True when both are there and are written alike."""
-    return left is not None and right is not None and written(left) == written(right)
+    """True when both are written alike, or neither is there."""
+    if left is None or right is None:
+        return left is right
+    return written(left) == written(right)
 
 
 def is_reference(value: Any) -> bool:
