@@ -4,7 +4,6 @@
 """
 
 import argparse
-import importlib
 import json
 import math
 import os
@@ -22,6 +21,7 @@ from tests.mutation.session import MutationSession, Outcome
 PROJECT = Path(__file__).resolve().parents[2]
 FOLDER = PROJECT / "var/mutation"
 BUDGET = 20.0  # seconds of processor time for a mutant that no test notices
+KEEP_NO_FILES = ("-o", "tmp_path_retention_policy=none")  # thousands of logs otherwise
 CERTAINTY = 1.96  # standard deviations to either side hold 95 % of all samples
 
 
@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument(
         "--tests", nargs="+", metavar="PATH", help="only these tests (default: those of the rooms of the modules)"
     )
+    parser.add_argument("--unchanged", action="store_true", help="break nothing: all that a test reaches must survive")
     options = parser.parse_args()
     wanted = options.modules or ["compliance.proof"]
     paths = modules_of(wanted)
@@ -60,12 +61,23 @@ def main() -> int:
             line = {"name": mutant.name, "line": mutant.line, "change": mutant.change, "outcome": outcome.value}
             print(json.dumps(line, ensure_ascii=False), file=kept, flush=True)
 
-        for name in paths:
-            importlib.import_module(name)
-        session = MutationSession(chosen, told, budget=options.budget, minutes=options.minutes)
+        session = MutationSession(
+            chosen, told, budget=options.budget, minutes=options.minutes, unchanged=options.unchanged
+        )
         tests = options.tests or sorted({f"tests/{name.split('.')[1]}" for name in paths})
         status = pytest.main(
-            ["-q", "-n", "0", "-p", "no:cacheprovider", "-m", "not slow and not browser", "--no-header", *tests],
+            [
+                "-q",
+                "-n",
+                "0",
+                "-p",
+                "no:cacheprovider",
+                "-m",
+                "not slow and not browser",
+                "--no-header",
+                *KEEP_NO_FILES,
+                *tests,
+            ],
             plugins=[session],
         )
     if status != pytest.ExitCode.OK or not outcomes:

@@ -14,11 +14,13 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from importlib import import_module
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 import pytest
 
+from tests.mutation.databases import Databases
 from tests.mutation.mutants import Mutant, Place, place_of
 
 TEST_SECONDS = 5.0  # processor time that a test may take beyond ten times its usual: then the mutant hangs
@@ -46,7 +48,7 @@ class Test:
 class MutationSession:
     """The plugin: `told` is called with each mutant and its outcome. `budget` is the processor time in seconds after
     which a mutant that no test noticed counts as survived, even if there are more tests. After `minutes` no further
-    mutant is tried.
+    mutant is tried. `unchanged` puts the functions' own code in its place: then each "mutant" must survive.
     """
 
     def __init__(
@@ -56,11 +58,13 @@ class MutationSession:
         *,
         budget: float,
         minutes: float | None,
+        unchanged: bool = False,
     ) -> None:
         self._mutants = mutants
         self._told = told
         self._budget = budget
         self._deadline = time.monotonic() + minutes * 60 if minutes else math.inf
+        self._unchanged = unchanged
         self._failed = False
         self._items: list[pytest.Item] = []
 
@@ -70,7 +74,9 @@ class MutationSession:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Every test once, then the mutants. Tests that fail without a mutant stop everything."""
-        files = {sys.modules[mutant.module].__file__ or "": mutant.module for mutant in self._mutants}
+        self._databases = Databases(session.config)
+        # not before: models can be imported only once Django is set up
+        files = {import_module(mutant.module).__file__ or "": mutant.module for mutant in self._mutants}
         tests = []
         for at, item in enumerate(session.items):
             following = session.items[(at + 1) % len(session.items)]  # after the last, too: what it stands on stays up
@@ -119,18 +125,22 @@ class MutationSession:
             return Outcome.UNREACHED
         stem = mutant.module.rpartition(".")[2]
         tests.sort(key=lambda test: (stem not in test.item.nodeid, test.seconds))  # meant for it, and quick, first
+        if self._unchanged:
+            return self._forked(tests, lambda: None)
         return self._forked(tests, lambda: _replace(mutant, functions))
 
     def _forked(self, tests: Sequence[Test], change: Callable[[], None]) -> Outcome:
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                change()
-                status = int(self._notices(tests))
-            finally:
-                os._exit(status)
-        return _awaited(child)
+        with self._databases.copied() as use_copy:
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    use_copy()
+                    change()
+                    status = int(self._notices(tests))
+                finally:
+                    os._exit(status)
+            return _awaited(child)
 
     def _notices(self, tests: Sequence[Test]) -> bool:
         """In the child: whether a test fails."""
