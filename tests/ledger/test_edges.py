@@ -2,15 +2,19 @@
 
 import json
 import stat
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.conf import settings
 
-from compliance.jobs import clock
-from compliance.ledger import integrate, key_history, publish, signer, tiles
+from compliance.jobs import clock, failpoints
+from compliance.ledger import append, integrate, key_history, publish, signer, tiles
 from compliance.ledger.errors import Conflict, Damaged, Refused, SignerRefused, StateRefused
-from compliance.ledger.models import Batch, Pending
+from compliance.ledger.models import Batch, LogState, Pending
+from compliance.ledger.models import Checkpoint as CheckpointRow
+from compliance.ledger.setup import PLATFORM_ACTOR
 from compliance.proof import layout, merkle
 from tests.ledger.world import Factory, meter
 
@@ -129,3 +133,60 @@ def test_redaction_empties_the_entry_wherever_it_is_published(log: object) -> No
         assert layout.decode_entry_bundle(whole.read_bytes()) == [b"a", b"", b"c"]
         assert layout.decode_entry_bundle(partial.read_bytes()) == [b"a", b""]
         assert layout.decode_entry_bundle(short.read_bytes()) == [b"a"]
+
+
+def test_a_hook_that_is_registered_twice_is_called_once(factory: Factory) -> None:
+    called = []
+
+    def apply(context: append.AppendContext, entries: Sequence[append.AppendedEntry]) -> None:
+        called.append("applier")
+
+    def lock(batch: append.IncomingBatch, held: dict[str, Any]) -> None:
+        called.append("lock")
+
+    with append.hooks():
+        for _ in range(2):
+            append.register_applier("mfg.", apply)
+            append.register_lock(lock)
+        factory.send([factory.event(meter(1))])
+    factory.send([factory.event(meter(1))])
+    assert called == ["lock", "applier"]
+
+
+def test_an_event_of_the_platform_has_the_members_of_the_format(factory: Factory) -> None:
+    before = factory.send([factory.event(meter(1))]).entries[0].hash
+    moment = datetime(2026, 4, 14, 8, tzinfo=UTC)
+    evidence = [{"sha256": "00" * 32, "size": 1, "media_type": "text/plain", "name": "a.txt"}]
+    with append.platform_batch(actor=PLATFORM_ACTOR) as log:
+        log.record(meter(1), "mfg.checked", {"a": 1}, occurred_at=moment, evidence=evidence, corrects=before)
+        log.record(meter(1), "mfg.checked", {})
+    assert log.appended is not None
+    whole, plain = (entry.event for entry in log.appended.entries)
+    assert {name: value for name, value in whole.items() if name != "id"} == {
+        "v": 1,
+        "type": "mfg.checked",
+        "schema": 1,
+        "subject": meter(1),
+        "occurred_at": "2026-04-14T08:00:00.000000Z",
+        "actor": dict(PLATFORM_ACTOR),
+        "data": {"a": 1},
+        "evidence": evidence,
+        "corrects": before.hex(),
+    }
+    assert whole.keys() - plain.keys() == {"evidence", "corrects"}
+
+
+def test_a_checkpoint_on_record_with_another_note_is_damage(factory: Factory) -> None:
+    integrate.integrate()
+    publish.publish()
+    shown = tiles.read_checkpoint()
+    factory.send([factory.event(meter(1))])
+    integrate.integrate()
+    size = LogState.objects.get().size
+
+    def forge() -> None:
+        CheckpointRow.objects.create(size=size, note="another\n")
+
+    with failpoints.arm("ledger.publish.signed", forge), pytest.raises(Damaged, match=f"checkpoint {size}"):
+        publish.publish()
+    assert tiles.read_checkpoint() == shown
