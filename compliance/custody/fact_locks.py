@@ -2,11 +2,10 @@
 
 A batch that changes such a fact and one that is judged by it must not overlap: else the one may be judged without the
 other although it comes later in the log, and a replay would judge otherwise. So the one holds a lock alone and the
-other in share, both before the time of recording is taken; their order is then that of the log. The locks are
-advisory, stand for a kind of fact, and end with the transaction. docs/decisions/0011-facts-of-other-chains.md.
+other in share, both before the time of recording is taken; their order is then that of the log. A lock is a row that
+stands for a kind of fact. docs/decisions/0011-facts-of-other-chains.md.
 """
 
-import zlib
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
@@ -27,42 +26,40 @@ _TYPES: Final = "types"
 # Held alone by who is judged by it, and in share by who only adds names: events that add names are many.
 _CONTENTS: Final = "contents"
 
-_CLASS: Final = 0x6D657472  # apart from locks that somebody else takes in the same database
 _REGISTERS_ROLES: Final = "org.registered"
 _REGISTERS_TYPE: Final = "design.type_registered"
 _KINDS_WITH_MEMBERS: Final = frozenset({"logistic_unit", "shipment", "key_bundle"})
 _KIND_OF_TYPES: Final = "meter_type"
+_MAKE: Final = "INSERT INTO custody_fact_lock (name) VALUES (%s) ON CONFLICT DO NOTHING"
+_HOLD: Final = "SELECT 1 FROM custody_fact_lock WHERE name = %s FOR SHARE"
+_HOLD_ALONE: Final = "SELECT 1 FROM custody_fact_lock WHERE name = %s FOR UPDATE"
 
 
 def hold_facts(batch: IncomingBatch, _held: dict[str, Any]) -> datetime | None:
     """The ledger's lock hook. Takes all locks in one order, so that no two batches wait for each other."""
     if connection.vendor != "postgresql":  # SQLite has one writer
         return None
-    locks = sorted(_locks(batch), key=lambda lock: lock[0])
-    if locks:
-        calls = [f"pg_advisory_xact_lock{'' if alone else '_shared'}(%s, %s)" for _, alone in locks]
-        with preparing_cursor() as cursor:
-            cursor.execute(f"SELECT {', '.join(calls)}", [part for number, _ in locks for part in (_CLASS, number)])
+    with preparing_cursor() as cursor:
+        for name, alone in sorted(_locks(batch)):
+            statement = _HOLD_ALONE if alone else _HOLD
+            if cursor.execute(statement, [name]).fetchone() is None:  # the first batch of all that needs it
+                cursor.execute(_MAKE, [name])
+                cursor.execute(statement, [name])
     return None
 
 
-def _locks(batch: IncomingBatch) -> Iterator[tuple[int, bool]]:
-    """Number of each lock that `batch` needs, and whether it must hold it alone."""
+def _locks(batch: IncomingBatch) -> Iterator[tuple[str, bool]]:
+    """Name of each lock that `batch` needs, and whether it must hold it alone."""
     values = [event.value for event in batch.events]
     types = {value["type"] for value in values}
     kinds = {value["subject"].partition(":")[0] for value in values}
     registered = {value["subject"].rpartition(":")[2] for value in values if value["type"] == _REGISTERS_ROLES}
     for organisation in registered | {batch.author} - {PLATFORM}:
-        yield _number(_ROLES.format(organisation)), organisation in registered
+        yield _ROLES.format(organisation), organisation in registered
     changes_types = _REGISTERS_TYPE in types or (CORRECTED in types and _KIND_OF_TYPES in kinds)
     if changes_types or BIRTH in types:
-        yield _number(_TYPES), changes_types
+        yield _TYPES, changes_types
     if not kinds.isdisjoint(_KINDS_WITH_MEMBERS):
-        yield _number(_CONTENTS), True
+        yield _CONTENTS, True
     elif BIRTH in types or any("identifiers" in value["data"] for value in values):
-        yield _number(_CONTENTS), False
-
-
-def _number(name: str) -> int:
-    """Two names with one number only wait for each other without need."""
-    return zlib.crc32(name.encode()) - (1 << 31)
+        yield _CONTENTS, False

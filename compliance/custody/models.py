@@ -316,6 +316,18 @@ class Link(models.Model):
         return f"{self.effect} reaches {self.meter}"
 
 
+class FactLock(models.Model):
+    """No projection: a row that is locked in the place of a kind of fact (`fact_locks`), and says nothing."""
+
+    name = models.CharField(primary_key=True, max_length=MAX_CODE)
+
+    class Meta:
+        db_table = "custody_fact_lock"
+
+    def __str__(self) -> str:
+        return self.name
+
+
 PROJECTIONS: tuple[type[models.Model], ...] = (
     Meter,
     Identifier,

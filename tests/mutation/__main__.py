@@ -5,7 +5,6 @@
 """
 
 import argparse
-import importlib
 import json
 import math
 import os
@@ -25,6 +24,7 @@ FOLDER = PROJECT / "var/mutation"
 OUTCOMES = FOLDER / "outcomes.jsonl"
 UNNOTICED = frozenset({Outcome.SURVIVED, Outcome.UNREACHED})
 BUDGET = 20.0  # seconds of processor time for a mutant that no test notices
+KEEP_NO_FILES = ("-o", "tmp_path_retention_policy=none")  # thousands of logs otherwise
 CERTAINTY = 1.96  # standard deviations to either side hold 95 % of all samples
 
 
@@ -49,6 +49,7 @@ def main() -> int:
         action="store_true",
         help="only those of the last run that no test noticed; the score is that run's with what became of them now",
     )
+    parser.add_argument("--unchanged", action="store_true", help="break nothing: all that a test reaches must survive")
     options = parser.parse_args()
     if options.again and options.sample:
         parser.error("--again tries what the last run drew: no --sample")
@@ -76,12 +77,23 @@ def main() -> int:
             line = {"name": mutant.name, "line": mutant.line, "change": mutant.change, "outcome": outcome.value}
             print(json.dumps(line, ensure_ascii=False), file=kept, flush=True)
 
-        for name in paths:
-            importlib.import_module(name)
-        session = MutationSession(chosen, told, budget=options.budget, minutes=options.minutes)
+        session = MutationSession(
+            chosen, told, budget=options.budget, minutes=options.minutes, unchanged=options.unchanged
+        )
         tests = options.tests or sorted({f"tests/{name.split('.')[1]}" for name in paths})
         status = pytest.main(
-            ["-q", "-n", "0", "-p", "no:cacheprovider", "-m", "not slow and not browser", "--no-header", *tests],
+            [
+                "-q",
+                "-n",
+                "0",
+                "-p",
+                "no:cacheprovider",
+                "-m",
+                "not slow and not browser",
+                "--no-header",
+                *KEEP_NO_FILES,
+                *tests,
+            ],
             plugins=[session],
         )
     if status != pytest.ExitCode.OK or not outcomes:
