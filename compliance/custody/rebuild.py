@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from django.db import connection, models, transaction
 
 from compliance.custody import links, meter_memory, projection
@@ -17,8 +18,10 @@ from compliance.custody.facts import Statement, read_entries
 from compliance.custody.models import PROJECTIONS
 from compliance.ledger.fsck import Problem
 from compliance.ledger.models import Entry, LeafRange, Pending
+from compliance.proof.errors import ProofError
 
 CODE = "projection.differs"
+UNREAD = "projection.unread"
 MAX_PROBLEMS = 100  # of one table; whoever sees a hundred rebuilds
 
 Table = type[models.Model]
@@ -57,9 +60,15 @@ def rebuild(*, progress: Callable[[int, int], None] | None = None) -> Rebuilt:
 
 
 def compare() -> Iterator[Problem]:
-    """What differs between the projections as they stand and as the log makes them."""
-    with replayed() as differences:
-        problems = differences()
+    """What differs between the projections as they stand and as the log makes them.
+
+    A log with entries that cannot be read makes none; fsck has named those entries then.
+    """
+    try:
+        with replayed() as differences:
+            problems = differences()
+    except (msgspec.DecodeError, LookupError, TypeError, ValueError, AttributeError, ProofError) as error:
+        problems = [Problem(UNREAD, "the projections", f"they cannot be compared, as the log cannot be read: {error}")]
     yield from problems
 
 

@@ -5,6 +5,7 @@ they hold the event's id and hash, not its text.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -82,12 +83,16 @@ def redact(
 
 
 def redactions(subject: str) -> list[Redaction]:
-    """The redacted entries of `subject`, in the order of its chain."""
-    found = [
-        Redaction(**stored.event["data"], recorded_at=stored.recorded_at, actor=stored.event["actor"])
-        for stored in selectors.chain(_log())
-        if stored.event["type"] == REDACTED and stored.event["data"]["subject"] == subject
-    ]
+    """The redacted entries of `subject`, in the order of its chain.
+
+    An entry of the log's chain whose bytes cannot be read says nothing here; fsck, which asks, names it in its place.
+    """
+    found: list[Redaction] = []
+    for stored in selectors.chain(_log()):
+        with suppress(ProofError, ValueError, KeyError, TypeError):
+            event = stored.event
+            if event["type"] == REDACTED and event["data"]["subject"] == subject:
+                found.append(Redaction(**event["data"], recorded_at=stored.recorded_at, actor=event["actor"]))
     return sorted(found, key=lambda one: one.seq)
 
 

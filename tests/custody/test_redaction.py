@@ -21,6 +21,7 @@ from compliance.ledger.drill.trial import Trial, problems, run, take_down_guards
 from compliance.ledger.errors import Refused
 from compliance.ledger.models import Entry, EventKey
 from compliance.proof.subject import key_of
+from compliance.proof.subject import log as log_subject
 from compliance.proof.verify import verify_file
 from tests.accounts import world as accounts
 from tests.custody import world
@@ -151,3 +152,22 @@ def test_what_is_left_of_a_redacted_entry_is_guarded_by_fsck(told: str) -> None:
                 if not run(Trial("edit", "redacted", what, harm, ("",))).problems:
                     unnoticed.append(f"{what} of {model.__name__} {row.seq}")
     assert unnoticed == []
+
+
+def test_a_damaged_entry_of_the_log_keeps_no_page_from_opening(told: str, client: Client) -> None:
+    """fsck names it; what the others say of redactions still counts."""
+    administrator = accounts.person("admin", Organisation.objects.get(pk="platform"), "administrator")
+    redaction.redact(by=administrator, subject=told, seq=1, **ORDER)
+    publish_all()
+    damaged = Entry.objects.filter(subject=key_of(log_subject(world.origin()))).order_by("seq").first()
+    assert damaged is not None
+    take_down_guards()
+    Entry.objects.filter(subject=damaged.subject, seq=damaged.seq).update(body=b'{"event":7')
+    (said,) = ledger_redaction.redactions(told)
+    assert said.seq == 1
+    client.force_login(administrator)
+    page = client.get(reverse("web:meter", args=[f"mtr_{key_of(told).hex()}"]))
+    assert page.status_code == 200
+    assert ORDER["authority"] in page.content.decode()
+    place = f"entry {damaged.subject.hex()}/{damaged.seq} "
+    assert any(problem.place.startswith(place) for problem in fsck.run().problems)
