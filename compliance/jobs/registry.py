@@ -101,9 +101,9 @@ def longest_lease_seconds() -> int:
     return max((task.lease_seconds for task in _tasks.values()), default=0)
 
 
-def periodic_tasks(*, waits: bool) -> tuple[PeriodicTask, ...]:
-    """The periodic tasks that may wait for strangers, or the others, in the order of their names."""
-    return tuple(task for _, task in sorted(_periodic.items()) if task.waits == waits)
+def periodic_tasks(*, waits: bool | None = None) -> tuple[PeriodicTask, ...]:
+    """All periodic tasks, or those that may wait for strangers, or the others, in the order of their names."""
+    return tuple(task for _, task in sorted(_periodic.items()) if waits is None or task.waits == waits)
 
 
 def _claim(name: str, taken: Mapping[str, object]) -> None:

@@ -164,11 +164,11 @@ def emptied_entry(folder: Path) -> None:
 
 
 def no_batch(folder: Path) -> None:
-    next((folder / "batches").iterdir()).unlink()
+    min((folder / "batches").iterdir()).unlink()
 
 
 def renamed_batch(folder: Path) -> None:
-    file = next((folder / "batches").iterdir())
+    file = min((folder / "batches").iterdir())
     file.rename(file.with_name("00" * 32 + ".json"))
 
 
