@@ -1,6 +1,7 @@
 """Append, integration, signer and log folder at their edges: what is just allowed, and what is missing or waits."""
 
 import json
+import shutil
 import stat
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,14 +11,14 @@ import pytest
 from django.conf import settings
 
 from compliance.jobs import clock, failpoints
-from compliance.ledger import append, integrate, key_history, publish, signer, tiles
-from compliance.ledger.errors import Conflict, Damaged, Refused, SignerRefused, StateRefused
+from compliance.ledger import append, integrate, key_history, publish, signer, store, tiles
+from compliance.ledger.errors import ClockJumped, Conflict, Damaged, Refused, SignerRefused, StateRefused
 from compliance.ledger.models import Batch, LogState, Pending
 from compliance.ledger.models import Checkpoint as CheckpointRow
 from compliance.ledger.platform_log import platform_batch
 from compliance.ledger.setup import PLATFORM_ACTOR
 from compliance.proof import layout, merkle
-from tests.ledger.world import Factory, meter
+from tests.ledger.world import Factory, meter, received
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_engines]
 
@@ -191,3 +192,95 @@ def test_a_checkpoint_on_record_with_another_note_is_damage(factory: Factory) ->
     with failpoints.arm("ledger.publish.signed", forge), pytest.raises(Damaged, match=f"checkpoint {size}"):
         publish.publish()
     assert tiles.read_checkpoint() == shown
+
+
+def test_a_batch_that_loses_every_race_is_a_conflict_and_leaves_nothing(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def lose(*_: object, **__: object) -> bool:
+        tried.append(1)
+        return False
+
+    monkeypatch.setattr(type(store.current()), "claim_event_keys", lose)
+    batches = Batch.objects.count()
+    with pytest.raises(Conflict) as conflict:
+        factory.send([factory.event(meter(1))])
+    assert conflict.value.code == "event.conflict"
+    assert len(tried) == append.MAX_SPARED_RACES
+    assert Batch.objects.count() == batches
+
+
+def test_an_entry_may_be_as_large_as_the_format_allows(factory: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = len(factory.send([factory.event(meter(1))]).entries[0].body)
+    monkeypatch.setattr(append, "MAX_ENTRY_BYTES", size)
+    assert len(factory.send([factory.event(meter(2))]).entries[0].body) == size
+    monkeypatch.setattr(append, "MAX_ENTRY_BYTES", size - 1)
+    with pytest.raises(Refused):
+        factory.send([factory.event(meter(3))])
+
+
+@pytest.mark.parametrize("left_out", [[1], [0, 1, 2]])
+def test_a_batch_sent_again_is_answered_in_full_whatever_is_left_out_now(factory: Factory, left_out: list[int]) -> None:
+    """Entries, duplicates and refusals are those of then, also where their events do not come along again."""
+    known = factory.event(meter(1))
+    first = factory.send([known]).batch_id
+    signed = factory.sign([factory.event(meter(1)), factory.event(meter(2)), known])
+    then = append.append_batch(received(signed, leave_out=[1]), refused={1: "event.value"})
+    again = append.append_batch(
+        received(signed, leave_out=left_out), refused=dict.fromkeys(left_out, "event.type_unknown")
+    )
+    assert again.replay
+    assert (again.duplicates, again.refused) == ([(2, first)], [(1, "event.value")])
+    assert again.entries == then.entries
+    assert (again.receipt, again.spelled) == (then.receipt, then.spelled)
+
+
+def test_a_round_ends_with_the_batch_that_fills_it(factory: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+    integrate.integrate()
+    for size in (2, 2, 1, 5, 1):
+        factory.send([factory.event(meter(number)) for number in range(size)])
+    monkeypatch.setattr(integrate, "ENTRIES_A_ROUND", 4)
+    sizes = []
+    with failpoints.arm("ledger.integrate.state", lambda: sizes.append(LogState.objects.get().size)):
+        assert integrate.integrate() == 11
+    assert sizes == [7, 13, 14]
+
+
+def test_without_a_log_there_is_nothing_to_integrate(alone: None, db: None) -> None:
+    assert integrate.integrate() == 0
+
+
+def test_a_clock_that_jumped_signs_nothing(factory: Factory) -> None:
+    integrate.integrate()
+    now = clock.now()
+    with clock.use(lambda: now + timedelta(hours=25)), pytest.raises(ClockJumped):
+        publish.publish()
+    assert signer.last_signed() is None
+    assert tiles.read_checkpoint() is None
+
+
+def test_who_publishes_is_told_what_is_published(factory: Factory) -> None:
+    for publisher in (publish.publish, publish.rebuild):
+        factory.send([factory.event(meter(1))])
+        integrate.integrate()
+        checkpoint, state = publisher(), LogState.objects.get()
+        assert checkpoint is not None
+        assert (checkpoint.size, checkpoint.root) == (state.size, state.root)
+        assert str(tiles.read_checkpoint()).startswith(checkpoint.to_text())
+        assert publisher() is None
+
+
+def test_the_folder_is_the_same_in_pieces_of_any_size(factory: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+    factory.send([factory.event(meter(number)) for number in range(2 * layout.TILE_WIDTH + 1)])
+    integrate.integrate()
+    size = LogState.objects.get().size
+    tiles.extend(0, size)
+    whole = {path: path.read_bytes() for path in tiles.folder().rglob("*") if path.is_file()}
+    shutil.rmtree(tiles.folder())
+    monkeypatch.setattr(tiles, "PIECE", layout.TILE_WIDTH)
+    tiles.extend(0, size)
+    pieces = {path: path.read_bytes() for path in tiles.folder().rglob("*") if path.is_file()}
+    assert whole.items() <= pieces.items()
+    assert tiles.root(size) == LogState.objects.get().root

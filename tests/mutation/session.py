@@ -9,12 +9,14 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from importlib import import_module
+from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
@@ -68,6 +70,19 @@ class MutationSession:
         self._unchanged = unchanged
         self._failed = False
         self._items: list[pytest.Item] = []
+
+    @pytest.hookimpl(tryfirst=True)  # before pytest looks where its temporary folders are to lie
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Keep temporary folders out of the place that test sessions share: a later one clears up there, and takes
+        those of this session for ones that ended. From then on every mutant would seem to be killed.
+        """
+        self._folder = tempfile.TemporaryDirectory(prefix="meterproof-mutation-")
+        config.option.basetemp = Path(self._folder.name) / "tests"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """Remove what the tests left."""
+        self._folder.cleanup()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Remember that a test failed."""
