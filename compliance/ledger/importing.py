@@ -101,6 +101,13 @@ def import_log(folder: Path, trust: Path | None = None) -> Imported:
 
     What an import that was killed has left is taken away first.
     """
+    with unfinished_import.alone() as is_alone:
+        if not is_alone:
+            raise ImportRefused("import.busy", str(folder), "another import is at work here")
+        return _import(folder, trust)
+
+
+def _import(folder: Path, trust: Path | None) -> Imported:
     unfinished_import.remove_files()
     _require_empty()
     try:

@@ -4,8 +4,11 @@ A note is written before the first of them and taken away after the commit. With
 lies there is that import's and nobody else's: it is taken away, and the import may begin again.
 """
 
+import fcntl
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +22,8 @@ from compliance.proof import note
 from compliance.proof.checkpoint import Checkpoint
 from compliance.proof.errors import ProofError
 
-NOTE: Final = "import-unfinished.json"  # in the signer's folder
+NOTE: Final = "import-unfinished.json"  # in the signer's folder, as the lock
+LOCK: Final = "import.lock"
 
 
 class _Note(msgspec.Struct, frozen=True):
@@ -28,6 +32,23 @@ class _Note(msgspec.Struct, frozen=True):
     size: int
     root: str
     trust_files: list[str]
+
+
+@contextmanager
+def alone() -> Iterator[bool]:
+    """Let nobody else import here until the block ends; yields False if somebody does: his files are not left over."""
+    path = _path().with_name(LOCK)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(descriptor)
 
 
 def begin(checkpoint: Checkpoint, trust_files: Sequence[Path]) -> None:

@@ -28,7 +28,7 @@ def require_nothing() -> None:
     """As before the import: no row of a log, no file but locks and the databases of this test."""
     assert not any(model._default_manager.exists() for model in (*INSERT_ONLY, LogState, Anchoring))
     left = {path for name, path in folders_of_the_log() if path.is_dir() for path in path.rglob("*") if path.is_file()}
-    assert {path.name for path in left} <= {"lock", ".lock"}, left
+    assert {path.name for path in left} <= {"lock", ".lock", "import.lock"}, left
 
 
 def folders_of_the_log() -> list[tuple[str, Path]]:

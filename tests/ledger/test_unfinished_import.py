@@ -7,6 +7,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.db import connection, connections
 
+from compliance.jobs import failpoints
 from compliance.ledger import export, fsck, importing, setup, startup, tasks, tiles, unfinished_import
 from compliance.ledger.errors import StateRefused
 from compliance.ledger.importing import ImportRefused
@@ -61,6 +62,22 @@ def test_a_killed_import_can_begin_again(exported: tuple[Path, dict[str, bytes]]
     assert fsck.run().problems == []
     with pytest.raises(ImportRefused, match="this installation has a log already"):
         importing.import_log(folder)
+
+
+def test_an_import_that_is_at_work_is_left_alone(exported: tuple[Path, dict[str, bytes]]) -> None:
+    """Its rows are not there yet, as those of a killed one."""
+    folder, log = exported
+    refusals: list[str] = []
+
+    def another() -> None:
+        with pytest.raises(ImportRefused) as refused:
+            importing.import_log(folder)
+        refusals.append(refused.value.code)
+
+    with failpoints.arm("ledger.import.files", another):
+        importing.import_log(folder)
+    assert refusals == ["import.busy"]
+    assert tree(django_settings.METERPROOF["LOG_DIR"]) == log
 
 
 def test_files_of_another_log_stay(exported: tuple[Path, dict[str, bytes]]) -> None:
