@@ -24,6 +24,7 @@ from compliance.ledger.models import (
     TimeToken,
 )
 
+OF_ITS_ROOM: Final = "ledger_head.memory"  # compared by the room whose chain it is
 TABLES: Final[tuple[type[models.Model], ...]] = (*INSERT_ONLY, Head, LogState, Pending, Anchoring)
 
 
@@ -45,6 +46,7 @@ def edits(model: type[models.Model]) -> Iterator[Trial]:
                 f"{model.__name__}.{column.name} edited in {name_of(row)}",
                 partial(write, row, str(column.column), changed(getattr(row, column.name))),
                 _names(row),
+                everywhere=f"{model._meta.db_table}.{column.column}" == OF_ITS_ROOM,
             )
 
 
