@@ -19,7 +19,7 @@ from compliance.ledger.errors import Refused
 HELD_KEYS = "accounts.signing_keys"
 
 
-def hold_signing_keys(batch: IncomingBatch, held: dict[str, Any]) -> datetime | None:
+def hold_signing_keys(batch: IncomingBatch, _begins: bool, held: dict[str, Any]) -> datetime | None:
     """The ledger's lock hook: hold the keys that signed `batch`, and alone those that it revokes.
 
     Puts the rows of the signers that stay as they are, by key id, into `held` under `HELD_KEYS`. Returns the latest

@@ -143,7 +143,7 @@ class Appended:
 
 
 Applier = Callable[[AppendContext, Sequence[AppendedEntry]], None]
-LockHook = Callable[[IncomingBatch, dict[str, Any]], datetime | None]
+LockHook = Callable[[IncomingBatch, bool, dict[str, Any]], datetime | None]
 
 _appliers: list[tuple[str, Applier]] = []
 _lock_hooks: list[LockHook] = []
@@ -161,8 +161,9 @@ def register_applier(code_prefix: str, function: Applier) -> None:
 def register_lock(function: LockHook) -> None:
     """Call `function` once the chains are locked and before the time is taken.
 
-    It locks what the batch relies on (signing keys FOR SHARE), may raise Refused, may put what it holds into the
-    second argument, `AppendContext.held`, and may return a moment that `recorded_at` must lie after.
+    It is told whether the batch begins a chain. It locks what the batch relies on (signing keys FOR SHARE), may raise
+    Refused, may put what it holds into the last argument, `AppendContext.held`, and may return a moment that
+    `recorded_at` must lie after.
     """
     if function not in _lock_hooks:
         _lock_hooks.append(function)
@@ -259,7 +260,8 @@ def _append(work: _Work, *, look_up: bool) -> Appended:
     heads = {key: locked.get(key) or ChainHead(key, BEFORE_FIRST, b"") for key in keys}
     reach("ledger.append.locked")
     held: dict[str, Any] = {}
-    floors = [moment for hook in _lock_hooks if (moment := hook(batch, held)) is not None]
+    begins = len(locked) < len(keys)
+    floors = [moment for hook in _lock_hooks if (moment := hook(batch, begins, held)) is not None]
     known = statements.known_events(work.event_keys) if look_up else {}
     duplicates, fresh = _separate(work, known)
     _check_expectations(work, fresh, heads)

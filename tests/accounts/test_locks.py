@@ -52,7 +52,7 @@ def test_a_signing_key_is_revoked_after_appends_that_began_before(log):
         actions.revoke_signing_key(by=SYSTEM, key=key, effective_at=clock.now(), reason_code="lost", reason="gone")
 
     with transaction.atomic():
-        locks.hold_signing_keys(registration.incoming(received), {})
+        locks.hold_signing_keys(registration.incoming(received), True, {})
         revoking = Alongside(revoke)
         revoking.start()
         revoking.join(0.5)

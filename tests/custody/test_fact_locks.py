@@ -14,7 +14,10 @@ from compliance.accounts import actions as accounts_actions
 from compliance.accounts.models import Organisation
 from compliance.accounts.policy import SYSTEM
 from compliance.custody import links, rebuild
+from compliance.custody.intake import IntakeResult
+from compliance.custody.lifecycle import DID_NOT_OCCUR
 from compliance.custody.models import Link, Violation
+from compliance.custody.vocabulary import CORRECTED
 from compliance.jobs import failpoints
 from compliance.ledger import setup
 from tests.custody import world
@@ -22,6 +25,7 @@ from tests.custody import world
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_engines]
 
 METER = world.title(1)
+TYPE = "meter_type:elster:AS3000"
 BEFORE_COMMIT = "ledger.append.commit"  # what it says is written, and nobody sees it
 AFTER_ITS_TIME = "ledger.append.event_keys"  # it is not judged yet
 LONGEST_SECONDS = 20
@@ -90,7 +94,7 @@ def test_a_type_is_registered_while_a_meter_is_born(
     """The serial range is elster's from then on, and falschmann gives birth to a meter in it."""
     stranger = world.join("falschmann", "manufacturer")
     birth = stranger.sign(world.event("mfg.assembled", METER, {"identifiers": []})).ndjson
-    registration = parties["elster"].sign(world.event("design.type_registered", "meter_type:elster:AS3000")).ndjson
+    registration = parties["elster"].sign(world.event("design.type_registered", TYPE)).ndjson
     steps = [lambda: stranger.hand_in(birth), lambda: parties["elster"].hand_in(registration)]
     overlap(*(steps if birth_first else steps[::-1]), at=at)
     wrong = set(Violation.objects.values_list("code", flat=True))
@@ -154,3 +158,51 @@ def test_a_carton_is_filled_while_its_pallet_is_sent(
     reached = Link.objects.filter(meter=METER, effect="delivery.dispatched")
     assert reached.exists() is inner_first
     replayed_alike()
+
+
+@pytest.mark.parametrize("at", [BEFORE_COMMIT, AFTER_ITS_TIME])
+@pytest.mark.parametrize("begins_first", [True, False])
+def test_a_meter_is_packed_while_its_chain_begins_without_a_birth(
+    parties: dict[str, world.Party], at: str, begins_first: bool
+) -> None:
+    """The first entry of a chain names it, whatever type it has."""
+    elster = parties["elster"]
+    enters = elster.sign(world.event("cell.entered", METER)).ndjson
+    packing = elster.sign(world.event("delivery.packed", world.UNIT, {"children": [METER]})).ndjson
+    steps = [lambda: elster.hand_in(enters), lambda: elster.hand_in(packing)]
+    overlap(*(steps if begins_first else steps[::-1]), at=at)
+    assert Link.objects.filter(meter=METER).exists() is begins_first
+    replayed_alike()
+
+
+@pytest.mark.parametrize("at", [BEFORE_COMMIT, AFTER_ITS_TIME])
+@pytest.mark.parametrize("type_first", [True, False])
+@pytest.mark.parametrize("by_unit", [True, False])
+def test_a_type_is_corrected_while_a_meter_is(
+    parties: dict[str, world.Party], at: str, type_first: bool, by_unit: bool
+) -> None:
+    """Its birth is judged again then: in whose serial range does it lie? Also if it is an event on its unit."""
+    stranger, elster = world.join("falschmann", "manufacturer"), parties["elster"]
+    registered = elster.send(world.event("design.type_registered", TYPE))
+    stranger.send(world.event("mfg.assembled", METER, {"identifiers": []}))
+    if by_unit:
+        packed = stranger.send(world.event("delivery.packed", world.UNIT, {"children": [METER]}))
+        while links.append_links():
+            pass
+        stranger.send(correction(world.UNIT, packed))
+        corrects_meter: Callable[[], Any] = links.append_links
+    else:
+        of_meter = stranger.sign(correction(METER, stranger.send(world.event("cell.entered", METER)))).ndjson
+        corrects_meter = lambda: stranger.hand_in(of_meter)  # noqa: E731
+    of_type = elster.sign(correction(TYPE, registered)).ndjson
+    steps = [lambda: elster.hand_in(of_type), corrects_meter]
+    overlap(*(steps if type_first else steps[::-1]), at=at)
+    birth = Violation.objects.get(subject=METER, seq=0, code="standing.missing")
+    assert (birth.settled_seq is not None) is type_first
+    replayed_alike()
+
+
+def correction(subject: str, of: IntakeResult) -> dict[str, Any]:
+    """The event of `of` did not occur."""
+    corrects = of.appended.entries[0].hash.hex()
+    return world.event(CORRECTED, subject, {"corrects": corrects, "reason": DID_NOT_OCCUR}, corrects=corrects)

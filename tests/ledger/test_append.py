@@ -332,7 +332,7 @@ def test_a_lock_hook_can_refuse_and_can_ask_for_a_later_time(factory: Factory) -
     """F48: a key revoked meanwhile refuses the whole batch; what a batch relies on was registered before it."""
     later = clock.now() + timedelta(minutes=5)
 
-    def revoked(batch: IncomingBatch, held: dict[str, Any]) -> None:
+    def revoked(batch: IncomingBatch, begins: bool, held: dict[str, Any]) -> None:
         assert batch.signers == (factory.key.public.keyid,)
         raise Refused("key.revoked", "revoked a moment ago")
 

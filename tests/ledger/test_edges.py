@@ -143,7 +143,7 @@ def test_a_hook_that_is_registered_twice_is_called_once(factory: Factory) -> Non
     def apply(context: append.AppendContext, entries: Sequence[append.AppendedEntry]) -> None:
         called.append("applier")
 
-    def lock(batch: append.IncomingBatch, held: dict[str, Any]) -> None:
+    def lock(batch: append.IncomingBatch, begins: bool, held: dict[str, Any]) -> None:
         called.append("lock")
 
     with append.hooks():
@@ -153,6 +153,18 @@ def test_a_hook_that_is_registered_twice_is_called_once(factory: Factory) -> Non
         factory.send([factory.event(meter(1))])
     factory.send([factory.event(meter(1))])
     assert called == ["lock", "applier"]
+
+
+def test_a_lock_hook_is_told_whether_a_chain_begins(factory: Factory) -> None:
+    told = []
+
+    def lock(batch: append.IncomingBatch, begins: bool, held: dict[str, Any]) -> None:
+        told.append(begins)
+
+    with append.hooks(locks=[lock]):
+        for numbers in ([1], [1], [1, 2], [2, 1]):
+            factory.send([factory.event(meter(number)) for number in numbers])
+    assert told == [True, False, True, False]
 
 
 def test_an_event_of_the_platform_has_the_members_of_the_format(factory: Factory) -> None:
