@@ -5,9 +5,7 @@ with its own memory and refuses whatever does not follow from it. Folder SIGNER_
 only.
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,17 +67,8 @@ def last_signed() -> Signed | None:
 @contextmanager
 def exclusive(*, wait: bool) -> Iterator[bool]:
     """Hold the signer alone until the block ends; yields False if another holds it and `wait` is False."""
-    _folder().mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(_folder() / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-    finally:
-        os.close(descriptor)
+    with files.locked(_folder() / LOCK, wait=wait) as is_held:
+        yield is_held
 
 
 def sign(

@@ -4,8 +4,6 @@ A note is written before the first of them and taken away after the commit. With
 lies there is that import's and nobody else's: it is taken away, and the import may begin again.
 """
 
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,18 +35,8 @@ class _Note(msgspec.Struct, frozen=True):
 @contextmanager
 def alone() -> Iterator[bool]:
     """Let nobody else import here until the block ends; yields False if somebody does: his files are not left over."""
-    path = _path().with_name(LOCK)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-    finally:
-        os.close(descriptor)
+    with files.locked(_path().with_name(LOCK), wait=False) as is_alone:
+        yield is_alone
 
 
 def begin(checkpoint: Checkpoint, trust_files: Sequence[Path]) -> None:
