@@ -11,12 +11,13 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 
 from django.db import connection
 
 from compliance.custody import bulk, facts, rows
 from compliance.custody.facts import Statement
-from compliance.custody.models import Cause, KeyBundle, Link, Packing, Shipment
+from compliance.custody.models import Cause, Identifier, KeyBundle, Link, Packing, Shipment
 from compliance.custody.vocabulary import CORRECTED, LINKED
 from compliance.evidence import storage
 from compliance.evidence.errors import BlobDamaged, BlobMissing
@@ -36,6 +37,7 @@ MAX_DEPTH = 8  # cartons in layers in pallets in containers; deeper is a loop or
 MAX_MEMBERS_BYTES = 20 * 1024 * 1024  # an evidence file is not larger
 MAX_MEMBERS = 50_000  # meters of one key bundle; a factory ships a tenth of that at a time
 MAX_REACH = 50_000  # links that one batch makes; 1,000 events on a unit of 1,000 meters would be a million
+_AT_ONCE = 400  # names in one statement
 _METER = "meter:"
 _silent: ContextVar[bool] = ContextVar("_silent", default=False)
 _LINK = ("cause_key", "cause_seq", "cause_recorded_at", "effect", "meter_key", "meter", "seq")
@@ -156,7 +158,7 @@ def resolve_waiting() -> int:
 @unit_of_work()
 def _resolve(cause: Cause) -> bool:
     statement = facts.statements([(cause.subject, cause.seq)])[cause.subject, cause.seq]
-    members = _members(statement)
+    members = _members(statement, late=True)
     if members is None:
         return False
     _write_links(statement, members)
@@ -201,8 +203,11 @@ def _write_links(statement: Statement, members: Sequence[str]) -> None:
     )
 
 
-def _members(statement: Statement) -> list[str] | None:
-    """Chains of the meters that an event reaches; None while the list is not here yet."""
+def _members(statement: Statement, *, late: bool = False) -> list[str] | None:
+    """Chains of the meters that an event reaches; None while the list is not here yet.
+
+    With `late`, the event was recorded some time ago.
+    """
     data = statement.data
     kind = statement.subject.partition(":")[0]
     if statement.type == CORRECTED:
@@ -222,7 +227,7 @@ def _members(statement: Statement) -> list[str] | None:
         case "shipment", _:
             return reached_by(statement.subject, "delivery.dispatched")
         case "key_bundle", _:
-            return _bundle_members(statement)
+            return _bundle_members(statement, late=late)
     return []
 
 
@@ -245,7 +250,7 @@ def _inspected(statement: Statement) -> list[str]:
     return [meter for meter in reached_by(statement.subject, arrived) if meter not in gone]
 
 
-def _bundle_members(statement: Statement) -> list[str] | None:
+def _bundle_members(statement: Statement, *, late: bool) -> list[str] | None:
     bundle = KeyBundle.objects.filter(subject_key=statement.key).first()
     if bundle is None:
         return []
@@ -254,13 +259,29 @@ def _bundle_members(statement: Statement) -> list[str] | None:
         if bundle.members is None:
             return None
         bundle.save(update_fields=["members"])
-    chains = rows.chains_by_name(bundle.members)
+    by_name = partial(_named_before, statement) if late else rows.chains_by_name
+    chains = by_name(bundle.members)
     mismatched = set()
     if statement.type == "keys.bundle_acknowledged":
         listed = statement.data["mismatch_list"]
-        mismatched = set(rows.chains_by_name(listed).values())
+        mismatched = set(by_name(listed).values())
     members = dict.fromkeys(chains[name] for name in bundle.members if name in chains)
     return [meter for meter in members if meter not in mismatched]
+
+
+def _named_before(statement: Statement, names: Sequence[str]) -> dict[str, str]:
+    """Chains by the names that were known before `statement` was recorded: a replay has the list by then, and knows no
+    others.
+    """
+    chains = rows.chains_by_name(names)
+    known = list(chains)
+    for first in range(0, len(known), _AT_ONCE):
+        later = Identifier.objects.filter(
+            alias__in=known[first : first + _AT_ONCE], single_valued=True, recorded_at__gte=statement.recorded_at
+        )
+        for alias in later.values_list("alias", flat=True):
+            del chains[alias]
+    return chains
 
 
 def _listed(members_sha256: str) -> list[str] | None:

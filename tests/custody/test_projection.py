@@ -187,6 +187,26 @@ def test_a_member_list_that_nobody_can_read_keeps_nobody_waiting(parties, monkey
     assert not waiting.exists()
 
 
+@pytest.mark.parametrize("born_late", [False, True])
+def test_a_member_list_that_comes_late_reaches_whom_a_replay_reaches(parties, born_late):
+    """Who was born between the release and the list was not known when the keys were released."""
+    content = json.dumps(METERS[:2]).encode()
+    changes = {"members_sha256": hashlib.sha256(content).hexdigest(), "meter_count": 2}
+    release = world.event("keys.bundle_released", world.BUNDLE, changes)
+    release["data"].pop("meters", None)
+    world.live(parties, METERS[: 1 if born_late else 2], until="mfg.assembled")
+    parties["elster"].send(release, keys=2)
+    if born_late:
+        world.live(parties, METERS[1:2], until="mfg.assembled")
+    storage.store(io.BytesIO(content))
+    assert links.resolve_waiting() == 1
+    while links.append_links():
+        pass
+    reached = Link.objects.order_by("id").values_list("meter", flat=True)
+    assert list(reached) == METERS[: 1 if born_late else 2]
+    assert list(rebuild.compare()) == []
+
+
 def test_visibility_follows_custody(parties):
     world.live(parties, METERS[:1], until="ownership.transferred")
     seen = dict(Visibility.objects.values_list("organisation", "to_seq"))
